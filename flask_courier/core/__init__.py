@@ -1,0 +1,1 @@
+"""Decisions without effects: values in (``now`` among them), values out."""

@@ -1,0 +1,115 @@
+"""The host application's accounts as the extension sees them: addresses, state, and the store."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from email_validator import EmailNotValidError, ValidatedEmail, validate_email
+
+from flask_courier.core.errors import AddressError
+
+#: RFC 5321 section 4.5.3.1.3: a path is 256 octets with its angle brackets.
+ADDRESS_LIMIT = 254
+
+SessionT_contra = TypeVar("SessionT_contra", contravariant=True)
+
+
+@dataclass(frozen=True)
+class AccountState:
+    """What tokens depend on: a change of any of it ends those whose purpose covers it."""
+
+    #: The address that mail goes to, as the application stores it.
+    address: str
+    active: bool
+    verified: bool
+    #: The password as the application stores it, or None for an account without one.
+    password_hash: str | None = field(default=None, repr=False)
+    #: Changes when every token and login session of the account must end; None if there is none.
+    security_stamp: str | None = field(default=None, repr=False)
+    #: A language tag (RFC 5646) for mail, or None.
+    locale: str | None = None
+
+
+class AccountStore(Protocol[SessionT_contra]):
+    """How the extension reaches accounts. Every call joins the session it is handed.
+
+    Nothing here may commit: a token is consumed and a password set in one transaction. An account
+    may be any object; the extension only hands it back.
+    """
+
+    def find(self, session: SessionT_contra, address: str) -> Any | None:
+        """The account with this address, compared by :func:`fold`, or None."""
+        ...
+
+    def get(
+        self, session: SessionT_contra, reference: str, *, for_update: bool = False
+    ) -> Any | None:
+        """The account with this reference, or None.
+
+        With ``for_update`` it is read anew from the database and its row stays locked until the
+        transaction ends (on SQLite the transaction itself is the lock).
+        """
+        ...
+
+    def reference(self, account: Any) -> str:
+        """What names the account for good: its primary key as text, 255 characters at most."""
+        ...
+
+    def state(self, account: Any) -> AccountState:
+        """What tokens depend on, as it is in this transaction."""
+        ...
+
+    def set_password(self, session: SessionT_contra, account: Any, password: str) -> None:
+        """Store ``password``, hashed as the application hashes."""
+        ...
+
+    def mark_verified(self, session: SessionT_contra, account: Any, address: str) -> None:
+        """Note that the account's owner reads mail at ``address``, which is its address now."""
+        ...
+
+    def revoke_sessions(self, session: SessionT_contra, account: Any) -> None:
+        """End every login session of the account."""
+        ...
+
+
+def normalise_address(text: str) -> str:
+    """``text`` as an address that mail can be sent to; a look-up in no network.
+
+    :raises AddressError: if it is not one (RFC 5321, RFC 6531; by email-validator).
+    """
+    checked = _validate(text)
+    return checked.ascii_email or f"{checked.local_part}@{checked.ascii_domain}"
+
+
+def fold(address: str) -> str:
+    """The form in which two spellings of an address are the same: NFKC, lower case, ASCII domain.
+
+    Look-alikes of other scripts stay different (CVE-2019-19844): a dotless i is not an i.
+    """
+    local, _, domain = address.rpartition("@")
+    try:
+        ascii_domain = _validate(f"x@{domain}").ascii_domain
+    except AddressError:
+        ascii_domain = domain
+    return f"{unicodedata.normalize('NFKC', local).lower()}@{ascii_domain.lower()}"
+
+
+def mask_address(address: str) -> str:
+    """``a•••@example.com``: enough for its owner to know it, not enough for anybody else."""
+    local, _, domain = address.rpartition("@")
+    return f"{local[:1]}•••@{domain}"
+
+
+def _validate(text: str) -> ValidatedEmail:
+    try:
+        # test_environment lets "test" domains pass; whether a domain exists is the SMTP server's
+        # to say, and a request may not wait for a name server.
+        return validate_email(
+            text, check_deliverability=False, test_environment=True, allow_smtputf8=True
+        )
+    except EmailNotValidError:
+        raise AddressError(
+            "a recipient is not an e-mail address; it must look like name@example.com"
+        ) from None

@@ -1,0 +1,182 @@
+"""The values that cross the floors: what is queued, what is claimed, what came of it."""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask_courier.core.replies import Outcome, Phase
+from flask_courier.core.tokens import Secret
+
+#: What a context value may be once it has passed through JSON.
+Context = Mapping[str, Any]
+
+#: Context keys that begin so belong to the extension.
+RESERVED_PREFIX = "_"
+#: Where a message keeps the URL its links are built from, if PUBLIC_URL is not set.
+PUBLIC_URL_KEY = "_public_url"
+
+
+class Lane(enum.IntEnum):
+    """Which queue a message waits in; a lower lane is claimed first."""
+
+    #: Somebody is waiting for it at a screen: recovery, verification.
+    ACCOUNT = 0
+    #: Everything else: notices and the application's own mail.
+    NOTICE = 1
+
+
+@dataclass(frozen=True)
+class NewMessage:
+    """One mail to one recipient, before it is queued."""
+
+    kind: str
+    recipient: str
+    lane: Lane
+    lifetime: timedelta
+    account_ref: str | None = None
+    locale: str | None = None
+    context: Context = field(default_factory=dict[str, Any])
+    requester_key: str | None = None
+    #: How long it stays unseen by workers; an answer must not be timed by its delivery.
+    delay: timedelta = timedelta(0)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A message a worker holds a lease on, as it was when it was claimed."""
+
+    id: uuid.UUID
+    kind: str
+    recipient: str
+    account_ref: str | None
+    locale: str | None
+    context: Context
+    attempts: int
+    claims: int
+    created_at: datetime
+    expires_at: datetime
+    prepared_at: datetime | None
+    lease_token: str
+    message_id_header: str | None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a kind's ``prepare`` answers: everything its templates need."""
+
+    recipient: str
+    account_ref: str | None
+    #: Templates are ``<template>.subject.txt``, ``.txt`` and ``.html``.
+    template: str
+    context: Context
+    #: The path before the token in the link, or None for a mail that carries no token.
+    link_path: str | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What a kind's ``prepare`` answers when no mail goes out; the row keeps the reason."""
+
+    reason: str
+
+
+#: What stands on every page and in every record in place of a token or a code.
+DOTS = "••••••••"
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A mail as templates made it: where a token and a code go stands a placeholder."""
+
+    subject: str
+    text: str
+    html: str | None
+    #: 128 random bits drawn for this render, or None where there is nothing to put in.
+    placeholder: str | None = None
+
+    def fill(self, token: str, code: str) -> Rendered:
+        """The same mail with ``token`` and ``code`` where the templates asked for them."""
+        if self.placeholder is None:
+            return self
+        token_mark, code_mark = marks(self.placeholder)
+
+        def put_in(part: str) -> str:
+            return part.replace(token_mark, token).replace(code_mark, code)
+
+        return Rendered(
+            put_in(self.subject),
+            put_in(self.text),
+            None if self.html is None else put_in(self.html),
+        )
+
+    def masked(self) -> Rendered:
+        """The same mail with dots where the token and the code went."""
+        return self.fill(DOTS, DOTS)
+
+
+def marks(placeholder: str) -> tuple[str, str]:
+    """What templates get instead of a token and of a code.
+
+    Letters and digits, so that no escaping changes them; neither is part of the other.
+    """
+    return f"{placeholder}t", f"{placeholder}c"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a mail carries and nothing keeps."""
+
+    token: Secret
+    code: Secret
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """Everything one delivery attempt needs; holds no database row."""
+
+    claim: Claim
+    recipient: str
+    rendered: Rendered
+    #: Fixed when the message was prepared, so that a retry is byte-equal.
+    date: datetime
+    message_id_header: str
+    credentials: Credentials | None
+
+
+@dataclass(frozen=True)
+class SendResult:
+    """What one delivery attempt came to, told by the SMTP session; judged by ``core.retry``."""
+
+    outcome: Outcome
+    phase: Phase
+    transport: str
+    #: Wall-clock start by the worker's clock, and length by its monotonic one.
+    started_at: datetime
+    duration: timedelta
+    host: str | None = None
+    address: str | None = None
+    tls_version: str | None = None
+    tls_cipher: str | None = None
+    code: int | None = None
+    enhanced_code: str | None = None
+    #: The server's words, or what broke, masked and printable.
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class RecordedMessage:
+    """A mail as ``record_messages`` shows it to a test: with everything in the clear."""
+
+    kind: str
+    recipient: str
+    subject: str
+    text: str
+    html: str | None
+    link: str | None = field(repr=False)
+    token: str | None = field(repr=False)
+    code: str | None = field(repr=False)
