@@ -1,0 +1,1 @@
+"""All SQL, and the only writer of a message's status."""

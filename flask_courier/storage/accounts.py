@@ -1,0 +1,210 @@
+"""Account stores over SQLAlchemy models."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from werkzeug.security import generate_password_hash
+
+from flask_courier.core.accounts import AccountState, fold
+from flask_courier.core.clock import utc_now
+from flask_courier.core.errors import ConfigError
+from flask_courier.core.ids import new_id
+from flask_courier.storage.dialect import UUID, UtcDateTime
+
+
+class SQLAlchemyAccounts:
+    """Accounts that are rows of one mapped class.
+
+    Needs attributes for the id, the address and when it was verified, and either ``set_password``
+    or a password hash; everything else is used where it is there.
+
+    :param model: the mapped class.
+    :param email: attribute of the address; look-ups compare it folded to lower case, so an index
+        on ``lower(email)`` serves addresses that are not stored in lower case.
+    :param set_password: method that takes the new password.
+    :param password_hash: attribute of the hash; written through ``hash_password`` where the model
+        has no ``set_password``, and in either case what recovery links depend on.
+    :param email_verified_at: attribute that takes the time of verification.
+    :param is_active: attribute or property; absent, every account is active.
+    :param security_stamp: attribute; changed when login sessions must end.
+    :param locale: attribute with a language tag.
+    :param hash_password: makes a hash of a password.
+    :raises ConfigError: if the model lacks an attribute that is needed.
+    """
+
+    def __init__(
+        self,
+        model: type[Any],
+        *,
+        id: str = "id",  # noqa: A002 - the attribute's usual name
+        email: str = "email",
+        set_password: str = "set_password",  # noqa: S107 - the name of a method
+        password_hash: str = "password_hash",  # noqa: S107 - the name of an attribute
+        email_verified_at: str = "email_verified_at",
+        is_active: str = "is_active",
+        security_stamp: str = "security_stamp",
+        locale: str = "locale",
+        hash_password: Callable[[str], str] = generate_password_hash,
+    ) -> None:
+        self.model = model
+        self._id = id
+        self._email = email
+        self._set_password = set_password
+        self._password_hash = password_hash
+        self._verified_at = email_verified_at
+        self._is_active = is_active
+        self._stamp = security_stamp
+        self._locale = locale
+        self._hash_password = hash_password
+        self._refuse_unfit()
+
+    def _refuse_unfit(self) -> None:
+        name = self.model.__name__
+        problems = [
+            f"user_model {name} has no attribute {attribute!r}; add it or name yours: "
+            f"SQLAlchemyAccounts({name}, {keyword}=…)"
+            for keyword, attribute in (
+                ("id", self._id),
+                ("email", self._email),
+                ("email_verified_at", self._verified_at),
+            )
+            if not hasattr(self.model, attribute)
+        ]
+        if not hasattr(self.model, self._set_password) and not hasattr(
+            self.model, self._password_hash
+        ):
+            problems.append(
+                f"user_model {name} has neither {self._set_password}() nor "
+                f"{self._password_hash!r}; one of them must store a new password"
+            )
+        if _bind_key(self.model) is not None:
+            problems.append(
+                f"user_model {name} lives in another bind; accounts and messages must share the "
+                "default database, or a password and its token could not change in one transaction"
+            )
+        if problems:
+            raise ConfigError(problems)
+
+    def find(self, session: Session, address: str) -> Any | None:
+        """The account whose address folds to the same, or None; an exact match comes first.
+
+        The database's own comparison only narrows the search: collations take look-alikes for
+        equal (CVE-2019-19844), so the answer is checked here.
+        """
+        column = getattr(self.model, self._email)
+        folded = fold(address)
+        for condition in (column.in_([address, folded]), sa.func.lower(column) == folded):
+            rows = session.execute(sa.select(self.model).where(condition)).scalars().all()
+            same = [row for row in rows if fold(getattr(row, self._email)) == folded]
+            exact = [row for row in same if getattr(row, self._email) == address]
+            if exact or len(same) == 1:
+                return (exact or same)[0]
+        return None
+
+    def get(self, session: Session, reference: str, *, for_update: bool = False) -> Any | None:
+        """The account with this primary key; ``for_update`` reads it anew and locks its row."""
+        column = getattr(self.model, self._id)
+        key = _typed_key(column, reference)
+        if key is None:
+            return None
+        statement = sa.select(self.model).where(column == key)
+        if for_update:
+            statement = statement.with_for_update().execution_options(populate_existing=True)
+        return session.execute(statement).scalars().one_or_none()
+
+    def reference(self, account: Any) -> str:
+        """The primary key as text."""
+        return str(getattr(account, self._id))
+
+    def state(self, account: Any) -> AccountState:
+        """What tokens depend on."""
+        stamp = getattr(account, self._stamp, None)
+        return AccountState(
+            address=getattr(account, self._email),
+            active=bool(getattr(account, self._is_active, True)),
+            verified=getattr(account, self._verified_at) is not None,
+            password_hash=getattr(account, self._password_hash, None),
+            security_stamp=None if stamp is None else str(stamp),
+            locale=getattr(account, self._locale, None),
+        )
+
+    def set_password(self, session: Session, account: Any, password: str) -> None:  # noqa: ARG002
+        """Hand the password to the model, or store its hash."""
+        method = getattr(account, self._set_password, None)
+        if method is not None:
+            method(password)
+        else:
+            setattr(account, self._password_hash, self._hash_password(password))
+
+    def mark_verified(self, session: Session, account: Any, address: str) -> None:  # noqa: ARG002
+        """Note the time of verification.
+
+        :raises ValueError: if ``address`` is no longer the account's.
+        """
+        if fold(getattr(account, self._email)) != fold(address):
+            raise ValueError("the address that was verified is no longer the account's")
+        # Compared as the column compares: a naive column gets naive UTC.
+        column_type = getattr(self.model, self._verified_at).type
+        aware = getattr(column_type, "timezone", True) or not isinstance(column_type, sa.DateTime)
+        moment = utc_now()
+        setattr(account, self._verified_at, moment if aware else moment.replace(tzinfo=None))
+
+    def revoke_sessions(self, session: Session, account: Any) -> None:  # noqa: ARG002
+        """Change the security stamp, where the model has one."""
+        if hasattr(self.model, self._stamp):
+            setattr(account, self._stamp, new_id(utc_now()).hex)
+
+
+def _bind_key(model: type[Any]) -> str | None:
+    key: str | None = getattr(model, "__bind_key__", None) or model.metadata.info.get("bind_key")
+    return key
+
+
+def _typed_key(column: Any, reference: str) -> Any | None:
+    """``reference`` as the column's Python type, or None if it cannot be one of its values."""
+    try:
+        python_type = column.type.python_type
+    except NotImplementedError:
+        return reference
+    try:
+        return python_type(reference)
+    except (TypeError, ValueError):
+        return None
+
+
+class QuickstartBase(DeclarativeBase):
+    """The base of the quickstart's own table, which no real application gets."""
+
+
+class QuickstartAccount(QuickstartBase):
+    """An account of the quickstart: whoever asks has one."""
+
+    __tablename__ = "courier_quickstart_account"
+    __table_args__ = (sa.PrimaryKeyConstraint("id", name="pk_courier_quickstart_account"),)
+
+    id: Mapped[uuid.UUID] = mapped_column(UUID)
+    email: Mapped[str] = mapped_column(sa.String(320))
+    password_hash: Mapped[str | None] = mapped_column(sa.String(255))
+    email_verified_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
+
+
+class QuickstartAccounts(SQLAlchemyAccounts):
+    """The store of the four-line quickstart: every address that asks becomes an account."""
+
+    def __init__(self) -> None:
+        super().__init__(QuickstartAccount)
+
+    def find(self, session: Session, address: str) -> Any:
+        """The account with this address, made if it is new."""
+        account = super().find(session, address)
+        if account is None:
+            account = QuickstartAccount(id=new_id(utc_now()), email=address)
+            session.add(account)
+            session.flush()
+        return account

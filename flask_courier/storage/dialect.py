@@ -1,0 +1,151 @@
+"""Where SQLite, PostgreSQL and MySQL/MariaDB differ: times, ids, rows that may exist already."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta, timezone
+from typing import Any, Protocol, cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+
+#: The key of ``Session.info`` under which ``storage.uow`` keeps what a session is bound to.
+SCHEMA_KEY = "flask_courier.schema"
+
+#: Native only where it has always existed; elsewhere 32 hexadecimal digits, which sort by time too.
+UUID: sa.types.TypeEngine[uuid.UUID] = sa.Uuid(native_uuid=False).with_variant(
+    sa.Uuid(), "postgresql"
+)
+LongText = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
+
+
+class UtcDateTime(sa.TypeDecorator[datetime]):
+    """Aware UTC datetimes with microseconds; MySQL's DATETIME drops those unless it is told."""
+
+    impl = sa.DateTime(timezone=True).with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Store UTC; only PostgreSQL keeps an offset."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime has no place in the queue; pass an aware one")
+        value = value.astimezone(timezone.utc)
+        return value if dialect.name == "postgresql" else value.replace(tzinfo=None)
+
+    def process_result_value(
+        self,
+        value: datetime | None,
+        dialect: sa.Dialect,  # noqa: ARG002 - SQLAlchemy's own signature
+    ) -> datetime | None:
+        """Answer UTC, whatever the connection's time zone is."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            return value.replace(tzinfo=timezone.utc)
+        return value.astimezone(timezone.utc)
+
+
+class db_time(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function it is
+    """The database's own clock, ``offset`` from now: UTC, microseconds (SQLite: milliseconds)."""
+
+    type = UtcDateTime()
+    inherit_cache = True
+
+    def __init__(self, offset: timedelta = timedelta(0)) -> None:
+        microseconds = round(offset / timedelta(microseconds=1))
+        super().__init__(sa.literal(microseconds, sa.BigInteger()))
+
+
+def _offset(element: db_time, compiler: SQLCompiler, **kw: Any) -> str:
+    return compiler.process(element.clauses, **kw)
+
+
+@compiles(db_time, "sqlite")
+def _sqlite_time(element: db_time, compiler: SQLCompiler, **kw: Any) -> str:
+    seconds = f"printf('%+.3f seconds', {_offset(element, compiler, **kw)} / 1000000.0)"
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {seconds})"
+
+
+@compiles(db_time, "postgresql")
+def _postgresql_time(element: db_time, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"(clock_timestamp() + {_offset(element, compiler, **kw)} * interval '1 microsecond')"
+
+
+@compiles(db_time, "mysql", "mariadb")
+def _mysql_time(element: db_time, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"(UTC_TIMESTAMP(6) + INTERVAL {_offset(element, compiler, **kw)} MICROSECOND)"
+
+
+class Result(Protocol):
+    """What our statements are asked for; SQLAlchemy's own type differs between 2.0 and 2.1."""
+
+    @property
+    def rowcount(self) -> int:
+        """How many rows an UPDATE or DELETE matched."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]:
+        """The rows."""
+        ...
+
+    def all(self) -> Sequence[Any]:
+        """All rows."""
+        ...
+
+    def first(self) -> Any:
+        """The first row, or None."""
+        ...
+
+    def one(self) -> Any:
+        """The only row."""
+        ...
+
+    def one_or_none(self) -> Any:
+        """The only row, or None."""
+        ...
+
+    def scalar_one(self) -> Any:
+        """The only value of the only row."""
+        ...
+
+
+def run(session: Session, statement: sa.Executable) -> Result:
+    """Execute one of our statements in ``session``'s transaction.
+
+    On the connection and not on the session: nothing of the host's is flushed on the way, and the
+    schema of the host's metadata can be put in for each statement alone.
+    """
+    schema = session.info.get(SCHEMA_KEY)
+    options = {"schema_translate_map": {None: schema}} if schema else {}
+    return cast("Result", session.connection().execute(statement, execution_options=options))
+
+
+def now(session: Session) -> datetime:
+    """The database's time. Reads: a transaction that will write must have written before."""
+    moment: datetime = run(session, sa.select(db_time())).scalar_one()
+    return moment
+
+
+def insert_if_absent(session: Session, table: type[Any], values: Mapping[str, Any]) -> None:
+    """Insert a row unless one with its primary key is there."""
+    name = session.connection().dialect.name
+    statement: sa.Executable
+    if name == "postgresql":
+        statement = postgresql.insert(table).values(**values).on_conflict_do_nothing()
+    elif name == "sqlite":
+        statement = sqlite.insert(table).values(**values).on_conflict_do_nothing()
+    else:
+        statement = mysql.insert(table).values(**values).prefix_with("IGNORE")
+    run(session, statement)
+
+
+def is_mysql(session: Session) -> bool:
+    """Whether the session speaks to MySQL or MariaDB."""
+    return session.connection().dialect.name in ("mysql", "mariadb")

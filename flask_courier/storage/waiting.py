@@ -1,0 +1,48 @@
+"""Questions to the queue that change nothing: what waits, and who has mail already."""
+
+from __future__ import annotations
+
+import uuid
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from flask_courier.core.messages import Lane
+from flask_courier.core.status import Status
+from flask_courier.storage import tokens
+from flask_courier.storage.dialect import db_time, run
+from flask_courier.storage.models import Message
+
+# A literal: a partial index serves only a query that names its condition.
+_IS_QUEUED = Message.status == sa.literal_column("'queued'")
+
+
+def seconds_until_due(session: Session) -> float | None:
+    """How long until the next queued message is due, or None if none waits; reads only."""
+    moments: list[float] = []
+    for lane in Lane:
+        earliest, now = run(
+            session,
+            sa.select(sa.func.min(Message.next_attempt_at), db_time()).where(
+                _IS_QUEUED, Message.lane == int(lane)
+            ),
+        ).one()
+        if earliest is not None:
+            moments.append((earliest - now).total_seconds())
+    return max(0.0, min(moments)) if moments else None
+
+
+def has_live(session: Session, *, kind: str, account_ref: str, than: uuid.UUID) -> bool:
+    """Whether the account has another mail of ``kind``, sent or waiting, with an open token."""
+    statement = (
+        sa.select(sa.literal(1))
+        .where(
+            Message.account_ref == account_ref,
+            Message.kind == kind,
+            Message.id != than,
+            Message.status.in_([Status.QUEUED, Status.PROCESSING, Status.SENT]),
+            tokens.is_open_for(Message.id),
+        )
+        .limit(1)
+    )
+    return run(session, statement).first() is not None
