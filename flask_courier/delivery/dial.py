@@ -1,0 +1,38 @@
+"""A TCP connection to the SMTP server, made here so that its TLS name may differ from its host."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+#: Seconds for each address.
+_TIMEOUT = 10.0
+
+
+async def dial(host: str, port: int) -> tuple[socket.socket, str]:
+    """A connected, non-blocking socket and the address it reached; each address in turn.
+
+    :raises OSError: with what the last address said, or the resolver.
+    """
+    loop = asyncio.get_running_loop()
+    trouble: OSError = OSError("the host name has no address")
+    for family, kind, protocol, _, address in await loop.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM
+    ):
+        sock = socket.socket(family, kind, protocol)
+        sock.setblocking(False)  # noqa: FBT003 - the standard library's own signature
+        try:
+            await asyncio.wait_for(loop.sock_connect(sock, address), _TIMEOUT)
+        except asyncio.TimeoutError:
+            sock.close()
+            trouble = TimeoutError(f"no answer within {_TIMEOUT:.0f} seconds")
+        except OSError as error:
+            sock.close()
+            trouble = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock, str(address[0])
+    raise trouble

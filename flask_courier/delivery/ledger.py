@@ -1,0 +1,112 @@
+"""What a worker tells the database, each in a transaction of its own.
+
+Everything here blocks, and runs where the database may be talked to: in the worker's database
+thread, or in the calling thread of ``deliver_pending``.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+
+from flask_courier.core.ids import fraction
+from flask_courier.core.messages import Claim, Parcel, SendResult
+from flask_courier.core.retry import Decision, Progress, counts, decide
+from flask_courier.core.status import Status
+from flask_courier.delivery.prepare import LEASE, Preparer
+from flask_courier.storage import attempts, dialect, outbox, waiting, workers
+from flask_courier.storage.uow import Database, Session
+
+#: Seconds between two looks at the queue when nothing wakes the worker, and between two sweeps for
+#: lost leases and expired messages.
+POLL = 5.0
+
+
+@dataclass
+class Ledger:
+    """One worker's side of the tables."""
+
+    worker: str
+    worker_kind: str
+    database: Database
+    preparer: Preparer
+    #: Whether mail stays on this machine, so that its seed may be kept.
+    keeps_mail: bool
+    #: ``time.monotonic()`` of the next sweep.
+    _next_sweep: float = 0.0
+
+    def claim(self, count: int) -> list[Claim]:
+        """Take up to ``count`` due messages."""
+        sweep = time.monotonic() >= self._next_sweep
+        if sweep:
+            self._next_sweep = time.monotonic() + POLL
+
+        def work(session: Session) -> list[Claim]:
+            if sweep:
+                outbox.reclaim_expired_leases(session)
+                outbox.expire_overdue(session)
+            return outbox.claim(session, count=count, lease=LEASE)
+
+        return self.database.transact(work)
+
+    def seconds_until_due(self) -> float | None:
+        """How long until there is something to claim, or None if nothing waits."""
+        return self.database.transact(waiting.seconds_until_due)
+
+    def prepare(self, claim: Claim) -> Parcel | None:
+        """What the next attempt needs, or None if there is to be none."""
+        return self.database.transact(lambda session: self.preparer.parcel(session, claim))
+
+    def record(self, claim: Claim, parcel: Parcel, result: SendResult) -> Status | None:
+        """Write the result; answer the status it led to, or None if the lease was lost."""
+
+        def work(session: Session) -> Status | None:
+            outbox.hold(session, claim, lease=LEASE)
+            decision = self._decide(session, claim, parcel, result)
+            settled = outbox.record(
+                session, claim, result, decision, worker=self.worker, keep_seed=self.keeps_mail
+            )
+            return decision.status if settled else None
+
+        return self.database.transact(work)
+
+    def release(self, claim: Claim, reason: str, delay: timedelta) -> None:
+        """Give the message back, due again after ``delay``."""
+        self.database.transact(
+            lambda session: outbox.release(session, claim, reason=reason, delay=delay)
+        )
+
+    def give_up(self, claim: Claim, error: str) -> None:
+        """Abandon a message that nothing can be done with."""
+        self.database.transact(
+            lambda session: outbox.close(session, claim, Status.ABANDONED, "poison", error=error)
+        )
+
+    def heartbeat(self, claims: list[Claim]) -> None:
+        """Be seen, and renew the leases of ``claims``."""
+
+        def work(session: Session) -> None:
+            workers.seen(session, name=self.worker, kind=self.worker_kind)
+            for claim in claims:
+                outbox.hold(session, claim, lease=LEASE)
+
+        self.database.transact(work)
+
+    def _decide(
+        self, session: Session, claim: Claim, parcel: Parcel, result: SendResult
+    ) -> Decision:
+        progress = Progress(
+            attempts=claim.attempts + counts(result.outcome),
+            claims=claim.claims,
+            unknown=attempts.count_unknown(session, claim.id),
+            repeatable=parcel.credentials is not None,
+            expires_at=claim.expires_at,
+        )
+        return decide(
+            result.outcome,
+            progress,
+            retries=self.preparer.config.message_retries,
+            now=dialect.now(session),
+            jitter=fraction(),
+        )

@@ -1,0 +1,156 @@
+"""The embedded worker: an event loop in a thread of the application's own process.
+
+It starts with the first request or commit, never at import or ``init_app``, and once per process:
+a fork leaves its threads behind, so a child starts its own. Nothing here uses concurrent.futures,
+whose shut-down at interpreter exit would lose results of mail that is already on the wire.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import queue
+import threading
+import weakref
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
+from typing import Any
+
+from flask_courier.delivery.worker import Worker, WorkerParts
+
+#: Seconds that ``stop`` waits for mail that is on the wire.
+_STOP_TIMEOUT = 10.0
+
+_Job = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...]]
+
+
+class DatabaseThread:
+    """A thread that runs database work in the order it is given, one piece at a time."""
+
+    def __init__(self, name: str) -> None:
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def __call__(self, function: Callable[..., Any], /, *args: Any) -> Awaitable[Any]:
+        """Answer what ``function`` answers, to the running event loop."""
+        future: Future[Any] = Future()
+        self._jobs.put((future, function, args))
+        return asyncio.wrap_future(future)
+
+    def stop(self) -> None:
+        """Finish what was given, and end the thread."""
+        self._jobs.put(None)
+        self._thread.join(_STOP_TIMEOUT)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            future, function, args = job
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = function(*args)
+            except BaseException as error:  # noqa: BLE001 - it belongs to whoever asked
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+
+class EmbeddedWorker:
+    """One worker thread per process, started when it is first needed.
+
+    :param parts: makes the worker's parts; called in the process that runs them.
+    :param after_fork: called in a child process before anything else, to let go of connections
+        that it shares with its parent.
+    """
+
+    def __init__(self, parts: Callable[[], WorkerParts], *, after_fork: Callable[[], None]) -> None:
+        self._parts = parts
+        self._after_fork = after_fork
+        self._reset()
+        reference: weakref.ref[EmbeddedWorker] = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _forget(reference))
+        atexit.register(_stop, reference)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._worker: Worker | None = None
+        self._stopped = False
+
+    def ensure_started(self) -> None:
+        """Start the thread unless it runs, or has been stopped for good."""
+        if self._is_settled():
+            return
+        with self._lock:
+            # Asked again: another thread may have been faster.
+            if not self._is_settled():
+                ready = threading.Event()
+                self._thread = threading.Thread(
+                    target=self._run, args=(ready,), name="flask_courier.worker", daemon=True
+                )
+                self._thread.start()
+                ready.wait(_STOP_TIMEOUT)
+
+    def _is_settled(self) -> bool:
+        return self._thread is not None or self._stopped
+
+    def wake(self) -> None:
+        """Tell the worker that something was queued; starts it if need be. Never raises."""
+        self.ensure_started()
+        self._tell(lambda worker: worker.wake())
+
+    def stop(self) -> None:
+        """Let mail that is on the wire come to its end, then end the thread."""
+        with self._lock:
+            self._stopped = True
+            thread = self._thread
+        if thread is not None:
+            self._tell(lambda worker: worker.stop())
+            thread.join(_STOP_TIMEOUT)
+
+    def forget(self) -> None:
+        """In a child process: there is no thread here, and no connection that is ours."""
+        self._after_fork()
+        self._reset()
+
+    def _tell(self, message: Callable[[Worker], None]) -> None:
+        loop, worker = self._loop, self._worker
+        if loop is not None and worker is not None:
+            try:
+                loop.call_soon_threadsafe(message, worker)
+            except RuntimeError:
+                # The loop has just been closed: the next process finds the message in its table.
+                return
+
+    def _run(self, ready: threading.Event) -> None:
+        loop = asyncio.new_event_loop()
+        call = DatabaseThread("flask_courier.database")
+        try:
+            loop.run_until_complete(self._work(loop, call, ready))
+        finally:
+            self._loop = None
+            call.stop()
+            loop.close()
+
+    async def _work(
+        self, loop: asyncio.AbstractEventLoop, call: DatabaseThread, ready: threading.Event
+    ) -> None:
+        worker = Worker(self._parts(), call)
+        self._worker, self._loop = worker, loop
+        ready.set()
+        await worker.run()
+
+
+def _forget(reference: weakref.ref[EmbeddedWorker]) -> None:
+    worker = reference()
+    if worker is not None:
+        worker.forget()
+
+
+def _stop(reference: weakref.ref[EmbeddedWorker]) -> None:
+    worker = reference()
+    if worker is not None:
+        worker.stop()
