@@ -1,0 +1,1 @@
+"""What a flow means, both halves of it: the request's and the worker's."""
