@@ -1,0 +1,43 @@
+"""Account recovery and e-mail verification for Flask, with a queue and a log of every delivery.
+
+A message's journey: a request queues it in the application's own database, in the caller's
+transaction. A worker claims it, looks the account up, mints a token, renders the mail and stores it
+with a placeholder; then it puts the token in, hands the mail to the SMTP server and records what
+came of it. The delivery log shows that record to the people who are asked why a mail never came.
+"""
+
+from flask_courier.core.accounts import AccountState as AccountState
+from flask_courier.core.accounts import AccountStore as AccountStore
+from flask_courier.core.errors import AddressError as AddressError
+from flask_courier.core.errors import ConfigError as ConfigError
+from flask_courier.core.errors import ContextError as ContextError
+from flask_courier.core.errors import CourierError as CourierError
+from flask_courier.core.errors import RenderError as RenderError
+from flask_courier.core.errors import SetupError as SetupError
+from flask_courier.core.errors import SmtpUriError as SmtpUriError
+from flask_courier.core.errors import StatusError as StatusError
+from flask_courier.core.messages import RecordedMessage as RecordedMessage
+from flask_courier.core.status import Status as Status
+from flask_courier.extension import Courier as Courier
+from flask_courier.signals import recovery_completed as recovery_completed
+from flask_courier.signals import verification_completed as verification_completed
+from flask_courier.storage.accounts import SQLAlchemyAccounts as SQLAlchemyAccounts
+
+__all__ = [
+    "AccountState",
+    "AccountStore",
+    "AddressError",
+    "ConfigError",
+    "ContextError",
+    "Courier",
+    "CourierError",
+    "RecordedMessage",
+    "RenderError",
+    "SQLAlchemyAccounts",
+    "SetupError",
+    "SmtpUriError",
+    "Status",
+    "StatusError",
+    "recovery_completed",
+    "verification_completed",
+]

@@ -1,0 +1,191 @@
+"""Puts the floors together for one application: who calls whom, and with what."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from urllib.parse import urlsplit
+
+from flask import Flask, current_app, has_app_context
+from flask_sqlalchemy import SQLAlchemy
+
+from flask_courier.cli import courier_commands
+from flask_courier.core.accounts import AccountStore
+from flask_courier.core.config import CourierConfig, WorkerMode
+from flask_courier.core.messages import RecordedMessage
+from flask_courier.core.tokens import KeyRing
+from flask_courier.delivery import runner, tls
+from flask_courier.delivery.pool import SmtpTransport
+from flask_courier.delivery.prepare import Kind, Preparer
+from flask_courier.delivery.smtp import SmtpSettings
+from flask_courier.delivery.thread import EmbeddedWorker
+from flask_courier.delivery.transport import LogTransport, Transport
+from flask_courier.delivery.worker import WorkerParts
+from flask_courier.flows import challenge, notice
+from flask_courier.flows.challenge import Challenge, Settings
+from flask_courier.flows.recovery import RECOVERY
+from flask_courier.flows.verification import VERIFICATION
+from flask_courier.state import EXTENSION, CourierState, Hooks
+from flask_courier.storage import engines
+from flask_courier.storage.accounts import QuickstartBase
+from flask_courier.storage.models import attach
+from flask_courier.storage.uow import Database, Session, listen
+from flask_courier.web.blueprints import account_blueprint, log_blueprint
+
+
+def set_up(
+    app: Flask,
+    db: SQLAlchemy,
+    config: CourierConfig,
+    accounts: AccountStore[Session],
+    *,
+    quickstart: bool,
+    hooks: Callable[[], Hooks],
+) -> None:
+    """Give ``app`` its courier: tables, state, routes, commands and, if it has one, its worker."""
+    attach(db.metadata)
+    listen(db.session.session_factory)
+    recorders: list[list[RecordedMessage]] = []
+    open_session = partial(_open_session, app, db, _CreateOnce(db) if quickstart else None)
+    settings = Settings(config, KeyRing(config.secret_keys), accounts)
+    transport = _transport(config)
+
+    def parts(kind: str) -> WorkerParts:
+        return WorkerParts(
+            name=runner.worker_name(),
+            kind=kind,
+            database=database,
+            preparer=_preparer(app, settings),
+            transport=transport,
+            on_accepted=lambda message: _note(recorders, message),
+        )
+
+    embedded = None
+    if config.worker is WorkerMode.THREAD:
+        embedded = EmbeddedWorker(partial(parts, "thread"), after_fork=partial(_let_go, app, db))
+        app.before_request(embedded.ensure_started)
+    wake = embedded.wake if embedded else _nobody
+    database = Database(open_session, db.metadata.schema, wake)
+    app.extensions[EXTENSION] = CourierState(
+        config=config,
+        keys=settings.keys,
+        accounts=accounts,
+        database=database,
+        caller_session=lambda: database.bind(db.session()),
+        worker_parts=parts,
+        quickstart=quickstart,
+        hooks=hooks,
+        recorders=recorders,
+    )
+    _register(app, config)
+
+
+def _register(app: Flask, config: CourierConfig) -> None:
+    account_pages = account_blueprint(config)
+    app.register_blueprint(account_pages)
+    app.register_blueprint(log_blueprint(config))
+    app.cli.add_command(courier_commands)
+
+    def exempt() -> None:
+        """Keep a host's CSRFProtect, set up before or after us, from forms that have no session."""
+        protection = app.extensions.get("csrf")
+        if protection is not None:
+            protection.exempt(account_pages)
+
+    exempt()
+    app.before_request(exempt)
+
+
+def _preparer(app: Flask, settings: Settings) -> Preparer:
+    config = settings.config
+
+    def challenge_kind(flow: Challenge) -> Kind:
+        return Kind(
+            prepare=lambda session, claim: challenge.prepare(session, flow, settings, claim),
+            token_lifetime=flow.lifetime(config),
+        )
+
+    return Preparer(
+        kinds={
+            RECOVERY.purpose.value: challenge_kind(RECOVERY),
+            VERIFICATION.purpose.value: challenge_kind(VERIFICATION),
+            notice.PASSWORD_CHANGED: Kind(
+                lambda session, claim: notice.prepare_password_changed(session, config, claim)
+            ),
+        },
+        other=Kind(notice.prepare_custom),
+        environment=lambda: app.jinja_env,
+        keys=settings.keys,
+        config=config,
+    )
+
+
+def _transport(config: CourierConfig) -> Callable[[], Transport]:
+    """What makes the transport of a worker; certificates are read here, once."""
+    if config.smtp_uri is None:
+        return LogTransport
+    settings = SmtpSettings(
+        uri=config.smtp_uri,
+        tls=tls.make_context(
+            config.smtp_uri,
+            ca_file=config.smtp_ca_file,
+            client_cert=config.smtp_client_cert,
+            client_key=config.smtp_client_key,
+        ),
+        local_name=config.smtp_local_name
+        or urlsplit(config.public_url or "").hostname
+        or "localhost",
+    )
+    return lambda: SmtpTransport(
+        settings, sender=config.default_sender, headers=config.smtp_headers
+    )
+
+
+@contextmanager
+def _open_session(app: Flask, db: SQLAlchemy, create: _CreateOnce | None) -> Iterator[Session]:
+    """A session of the application's own class, so that it finds its way to the right engine."""
+    context: AbstractContextManager[object]
+    context = nullcontext() if _is_current(app) else app.app_context()
+    with context:
+        if create is not None:
+            create()
+        session = db.session.session_factory()
+        try:
+            yield session
+        finally:
+            session.close()
+
+
+def _is_current(app: Flask) -> bool:
+    return has_app_context() and current_app._get_current_object() is app  # type: ignore[attr-defined]  # noqa: SLF001
+
+
+class _CreateOnce:
+    """Creates the quickstart's tables with its first session: ``init_app`` opens no connection."""
+
+    def __init__(self, db: SQLAlchemy) -> None:
+        self._db = db
+        self._lock = threading.Lock()
+        self._done = False
+
+    def __call__(self) -> None:
+        with self._lock:
+            if not self._done:
+                engines.create_missing(self._db.engine, self._db.metadata, QuickstartBase.metadata)
+                self._done = True
+
+
+def _let_go(app: Flask, db: SQLAlchemy) -> None:
+    with app.app_context():
+        engines.let_go(db.engines.values())
+
+
+def _note(recorders: list[list[RecordedMessage]], message: RecordedMessage) -> None:
+    for recorder in recorders:
+        recorder.append(message)
+
+
+def _nobody() -> None:
+    """No worker of this process waits for messages."""
