@@ -1,0 +1,161 @@
+"""The README is run, and compared with the code."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import fields
+from datetime import timedelta
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_courier.core.config import KEYS, CourierConfig, Key
+from flask_courier.core.smtp_uri import parse_smtp_uri
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+QUICKSTART, APPLICATION, SIGN_UP, LOG_ACCESS, POLICY, TESTING = BLOCKS
+
+
+class Reader:
+    """Somebody who types the README's blocks into one module, one after the other."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        module = ModuleType("readme")
+        monkeypatch.setitem(sys.modules, "readme", module)
+        # Flask looks for the templates beside the module, and for the instance in this folder.
+        module.__file__ = str(folder / "readme.py")
+        monkeypatch.chdir(folder)
+        self.names: dict[str, Any] = module.__dict__
+
+    def run(self, block: str) -> dict[str, Any]:
+        """Run a block; answer everything that has a name by now."""
+        exec(compile(block, "README.md", "exec"), self.names)  # noqa: S102 - it is ours
+        return self.names
+
+    def start(self) -> Flask:
+        """The README's application, with its tables."""
+        app: Flask = self.names["create_app"](TESTING=True, COURIER_SMTP_URI=None)
+        with app.app_context():
+            self.names["db"].create_all()
+        return app
+
+
+@pytest.fixture
+def reader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Reader:
+    """A reader in an empty folder who has typed in the application with users."""
+    reader = Reader(monkeypatch, tmp_path)
+    reader.run(APPLICATION)
+    return reader
+
+
+def test_quickstart_runs_in_debug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The four lines make an application with both blueprints."""
+    monkeypatch.setenv("FLASK_DEBUG", "1")
+
+    app = Reader(monkeypatch, tmp_path).run(QUICKSTART)["app"]
+
+    assert ["courier", "courier_log"] == list(app.blueprints)
+
+
+def test_application_with_users_starts_as_printed(reader: Reader) -> None:
+    """The application with users starts outside debug and testing, with our tables on its db."""
+    app = reader.names["create_app"]()
+
+    assert not app.debug
+    assert "courier_message" in reader.names["db"].metadata.tables
+
+
+def test_sign_up_sends_what_it_says(reader: Reader) -> None:
+    """Signing up queues a verification mail and the application's own, committed together."""
+    reader.run(SIGN_UP)
+    app = reader.start()
+
+    with app.app_context():
+        reader.names["sign_up"]("ada@example.com", "a long enough password")
+        table = reader.names["db"].metadata.tables["courier_message"]
+        kinds = reader.names["db"].session.scalars(table.select().with_only_columns(table.c.kind))
+
+        assert {"verification", "welcome"} == set(kinds)
+
+
+def test_log_access_lets_admins_in(reader: Reader) -> None:
+    """The function in the README decides who sees the delivery log."""
+    reader.run(LOG_ACCESS)
+    client = reader.start().test_client()
+    for is_admin, status in ((True, 200), (False, 404)):
+        reader.names["current_user"] = SimpleNamespace(is_authenticated=True, is_admin=is_admin)
+
+        assert status == client.get("/courier/").status_code
+
+
+def test_policy_refuses_what_it_says(reader: Reader) -> None:
+    """The policy in the README is the one that a new password meets."""
+    objection = reader.run(POLICY)["objection"]
+
+    assert "Not that one." == objection("correct horse battery staple")
+    assert objection("another one") is None
+
+
+def test_testing_block_passes(reader: Reader) -> None:
+    """The README's test passes for an application with one account."""
+    app = reader.start()
+    with app.app_context():
+        session = reader.names["db"].session
+        session.add(reader.names["User"](email="ada@example.com"))
+        session.commit()
+
+    reader.run(TESTING)["test_recovery"]()
+
+
+def default_text(key: Key) -> str:
+    """A key's default as the README writes it."""
+    plain = key.default_text == "none" or isinstance(key.default, timedelta)
+    text = key.default_text if plain else f"`{key.default_text}`"
+    return text if key.testing_default is None else f"{text} (testing: `{key.testing_default}`)"
+
+
+def test_configuration_table_is_the_code() -> None:
+    """The table has one row for each key, with its default and what it does."""
+    table = README.split("<!-- configuration -->")[1].split("<!-- /configuration -->")[0]
+
+    rows = table.strip().splitlines()[2:]
+
+    assert [f"| `{key.name}` | {default_text(key)} | {key.doc} |" for key in KEYS] == rows
+
+
+def test_every_field_of_the_configuration_has_a_key() -> None:
+    """What ``CourierConfig`` holds beside its keys is what Flask's own keys say."""
+    names = [field.name for field in fields(CourierConfig)]
+
+    assert [*(key.field for key in KEYS), "secret_keys", "debug", "testing"] == names
+
+
+def test_routes_table_is_the_url_map(reader: Reader) -> None:
+    """Every route of ours is in the table, and nothing else is."""
+    app = reader.start()
+    rules = {
+        re.sub(r"<uuid:message_id>", "<id>", rule.rule)
+        for rule in app.url_map.iter_rules()
+        if rule.endpoint.startswith("courier") and not rule.endpoint.endswith("static")
+    }
+    told = set(re.findall(r"`(/(?:account|courier)[^`?]*)`", README.split("## Routes")[1]))
+    told.add("/courier/messages/<id>/preview")
+
+    assert rules == {path for path in told if "…" not in path}
+
+
+PROVIDER_URIS = re.findall(r"^\| [^|]+ \| `(smtps?://[^`]+)` \|$", README, re.MULTILINE)
+
+
+@pytest.mark.parametrize("uri", PROVIDER_URIS)
+def test_provider_uris_are_read(uri: str) -> None:
+    """Each provider's URI in the README is one the parser reads, with user and password."""
+    parsed = parse_smtp_uri(uri)
+
+    assert parsed.username is not None
+    assert parsed.password is not None
