@@ -142,7 +142,7 @@ KEYS: tuple[Key, ...] = (
         "COURIER_SMTP_LOCAL_NAME",
         settings.read_local_name,
         None,
-        "The name given in EHLO; otherwise this machine's.",
+        "The name given in EHLO; otherwise the host of PUBLIC_URL.",
     ),
     Key(
         "COURIER_SMTP_CLIENT_CERT",

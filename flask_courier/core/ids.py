@@ -42,6 +42,11 @@ def new_id(now: datetime) -> uuid.UUID:
     return uuid7(now, random_bytes(10))
 
 
+def first_id(moment: datetime) -> uuid.UUID:
+    """The smallest id that a row made at ``moment`` could have: older rows sort before it."""
+    return uuid7(moment, bytes(10))
+
+
 def nonce() -> str:
     """128 random bits as 32 hexadecimal digits: lease tokens, placeholders, Message-IDs."""
     return random_bytes(_PLACEHOLDER_BYTES).hex()

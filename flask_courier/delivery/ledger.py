@@ -10,14 +10,16 @@ import time
 from dataclasses import dataclass
 from datetime import timedelta
 
+from flask_courier.core.clock import utc_now
 from flask_courier.core.ids import fraction
 from flask_courier.core.messages import Claim, Parcel, SendResult
 from flask_courier.core.retry import Decision, Progress, counts, decide
 from flask_courier.core.status import Status
 from flask_courier.delivery.prepare import LEASE, Preparer
-from flask_courier.storage import attempts, dialect, outbox, waiting, workers
+from flask_courier.storage import attempts, dialect, outbox, retention, waiting, workers
 from flask_courier.storage.uow import Database, Session
 
+_DAY = 86_400
 #: Seconds between two looks at the queue when nothing wakes the worker, and between two sweeps for
 #: lost leases and expired messages.
 POLL = 5.0
@@ -77,10 +79,10 @@ class Ledger:
             lambda session: outbox.release(session, claim, reason=reason, delay=delay)
         )
 
-    def give_up(self, claim: Claim, error: str) -> None:
+    def give_up(self, claim: Claim, reason: str, error: str) -> None:
         """Abandon a message that nothing can be done with."""
         self.database.transact(
-            lambda session: outbox.close(session, claim, Status.ABANDONED, "poison", error=error)
+            lambda session: outbox.close(session, claim, Status.ABANDONED, reason, error=error)
         )
 
     def heartbeat(self, claims: list[Claim]) -> None:
@@ -92,6 +94,27 @@ class Ledger:
                 outbox.hold(session, claim, lease=LEASE)
 
         self.database.transact(work)
+
+    def purge(self) -> None:
+        """Forget one batch of what is older than it is kept."""
+        config, now = self.preparer.config, utc_now()
+        contents = self.database.transact(
+            lambda session: retention.outlived_contents(
+                session, now=now, retention=config.content_retention
+            )
+        )
+        if contents:
+            self.database.transact(lambda session: retention.delete_contents(session, contents))
+        messages = self.database.transact(
+            lambda session: retention.outlived(session, now=now, retention=config.retention)
+        )
+        if messages:
+            self.database.transact(lambda session: retention.delete_messages(session, messages))
+        windows = [limit.seconds for limit in (*config.recipient_limit, *config.requester_limit)]
+        longest = timedelta(seconds=max(_DAY, *windows))
+        self.database.transact(
+            lambda session: retention.delete_idle_counters(session, older_than=longest)
+        )
 
     def _decide(
         self, session: Session, claim: Claim, parcel: Parcel, result: SendResult

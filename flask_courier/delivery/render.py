@@ -11,6 +11,10 @@ from flask_courier.core.errors import RenderError
 from flask_courier.core.messages import Rendered, marks
 
 
+#: RFC 5322 section 2.1.1: no line of a mail is longer.
+SUBJECT_LIMIT = 998
+
+
 class UnknownKind(RenderError):
     """No template for this kind here; a newer release of the application may have it."""
 
@@ -45,6 +49,11 @@ def render(
             f"there is no mail template {error.name!r}; a kind needs {template}.subject.txt and "
             f"{template}.txt"
         ) from None
+    if len(subject) > SUBJECT_LIMIT:
+        raise RenderError(
+            f"the template {template}.subject.txt made a subject of more than {SUBJECT_LIMIT} "
+            "characters"
+        )
     html = _optional(environment, f"{template}.html", values)
     if not subject:
         raise RenderError(f"the template {template}.subject.txt came out empty")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
+from flask_courier.core.errors import RenderError
 from flask_courier.core.ids import fraction
 from flask_courier.core.messages import Claim, Parcel, RecordedMessage, SendResult
 from flask_courier.core.replies import Outcome
@@ -93,7 +94,7 @@ class Worker:
 
     async def run(self) -> None:
         """Deliver until :meth:`stop`."""
-        keeper = asyncio.create_task(self._keep_leases())
+        keeper = asyncio.create_task(self._keep_house())
         logger.info("worker started", extra={"action": "worker_start", "worker": self._parts.name})
         try:
             while not self._stopping:
@@ -183,6 +184,8 @@ class Worker:
                 result = await self._transport.send(parcel)
                 status = await self._keep_recording(claim, parcel, result)
             self._tell(claim, parcel, result, status)
+        except RenderError as error:
+            await self._call(self._ledger.give_up, claim, "template", str(error))
         except Exception as error:
             logger.exception(
                 "a message could not be handled",
@@ -229,7 +232,7 @@ class Worker:
     async def _give_back(self, claim: Claim, error: str) -> None:
         try:
             if claim.claims >= _POISON_CLAIMS:
-                await self._call(self._ledger.give_up, claim, error)
+                await self._call(self._ledger.give_up, claim, "poison", error)
             else:
                 await self._call(self._ledger.release, claim, "failed", _POISON_WAIT)
         except Exception:
@@ -239,11 +242,12 @@ class Worker:
                 extra={"action": "release_failed", "message_id": str(claim.id)},
             )
 
-    async def _keep_leases(self) -> None:
-        """Renew the leases of what is in hand, and be seen."""
+    async def _keep_house(self) -> None:
+        """Be seen, renew the leases of what is in hand, forget what is old."""
         while True:
             try:
                 await self._call(self._ledger.heartbeat, list(self._claims.values()))
+                await self._call(self._ledger.purge)
             except Exception:
                 logger.exception("leases cannot be renewed", extra={"action": "renew_failed"})
             await asyncio.sleep(LEASE.total_seconds() / 3)

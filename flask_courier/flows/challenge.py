@@ -16,9 +16,16 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from flask_courier.core.accounts import AccountState, AccountStore, fold, mask_address
+from flask_courier.core.accounts import (
+    AccountState,
+    AccountStore,
+    fold,
+    mask_address,
+    normalise_address,
+)
 from flask_courier.core.config import CourierConfig
 from flask_courier.core.durations import describe
+from flask_courier.core.errors import AddressError
 from flask_courier.core.ids import random_bytes
 from flask_courier.core.messages import (
     PUBLIC_URL_KEY,
@@ -128,6 +135,10 @@ def prepare(
     reason = "inactive" if not state.active else challenge.refuses(state)
     if reason is not None:
         return Refusal(reason)
+    try:
+        recipient = normalise_address(state.address)
+    except AddressError:
+        return Refusal("bad_address")
     owner = Owner(accounts.reference(account), state)
     limits.lock(session, _mutex(settings, owner.reference))
     reason = _over_limit(session, challenge, settings, claim=claim, owner=owner)
@@ -138,7 +149,7 @@ def prepare(
     _mint(session, challenge, settings, claim=claim, owner=owner)
     config = settings.config
     return Draft(
-        recipient=state.address,
+        recipient=recipient,
         account_ref=owner.reference,
         template=f"courier/mail/{kind}",
         context={

@@ -161,7 +161,11 @@ class LimitCounter(CourierBase):
     """How often something happened since its window began; also the lock of an account."""
 
     __tablename__ = "courier_limit"
-    __table_args__ = (sa.PrimaryKeyConstraint("key", name="pk_courier_limit"), _MYSQL)
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("key", name="pk_courier_limit"),
+        sa.Index("ix_courier_limit_window", "window"),
+        _MYSQL,
+    )
 
     key: Mapped[str] = mapped_column(sa.String(64))
     window: Mapped[datetime] = mapped_column(UtcDateTime())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -25,6 +26,7 @@ from flask_courier.web.presented import Presented, forget, present, remember, tr
 
 logger = logging.getLogger("flask_courier.web")
 
+_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,3}")
 _LINK_TAIL = " ./>"
 _WRONG_CODE = (
     "This code is not right, or no longer. Check it, or open the link in the mail instead, which "
@@ -214,11 +216,17 @@ def _asked(address: str) -> Asked:
     key = state.keys.current
     return Asked(
         address=address,
-        locale=request.accept_languages.best,
+        locale=_language(),
         requester_key=None if requester is None else key.limit_key("requester", requester),
         public_url=guard.stored_public_url(),
         delay=guard.unseen_delay(),
     )
+
+
+def _language() -> str | None:
+    """The language the browser asks for, if it reads like a language tag (RFC 5646)."""
+    best = request.accept_languages.best
+    return best if best and _LANGUAGE_TAG.fullmatch(best) else None
 
 
 def _too_many(state: CourierState) -> Refused:

@@ -76,6 +76,9 @@ _ADVICE: dict[tuple[Status, str | None], str] = {
     ),
     (Status.SUPPRESSED, "no_account"): "There is no account with this address.",
     (Status.SUPPRESSED, "inactive"): "The account is switched off.",
+    (Status.SUPPRESSED, "bad_address"): (
+        "What the account has for an address is none; correct it in the account."
+    ),
     (Status.SUPPRESSED, "already_verified"): "The address of the account is verified already.",
     (Status.SUPPRESSED, "recipient_limit"): (
         "Too many were asked for in a short time. An earlier mail with a working link is out."
