@@ -1,0 +1,1 @@
+"""The demo: Harbour, its worker and a mail server, and a journey through all three."""
