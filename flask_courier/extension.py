@@ -170,7 +170,9 @@ class Courier:
         :raises ContextError: if the kind or the context cannot be stored.
         """
         session = current_state().caller_session()
-        return notice.send(session, kind_or_template, to=to, context=context or {})
+        return notice.send(
+            session, kind_or_template, to=to, context=context or {}, public_url=_request_url()
+        )
 
     def deliver_pending(self, app: Flask | None = None) -> Counter[Status]:
         """Deliver everything that is due now, in this thread; answer how often each status came.
@@ -197,10 +199,11 @@ class Courier:
 
 def _asked(email: str, *, account_ref: str | None = None) -> Asked:
     state = current_state()
-    public_url = guard.stored_public_url() if has_request_context() else None
+    public_url = _request_url()
     if public_url is None and state.config.public_url is None:
         raise SetupError(
-            "set COURIER_PUBLIC_URL: outside a request nothing says where links should lead"
+            "set COURIER_PUBLIC_URL: without it, links are only made in a request that comes from "
+            "this machine"
         )
     delay = guard.unseen_delay() if account_ref is None else guard.NO_DELAY
     return Asked(
@@ -209,6 +212,16 @@ def _asked(email: str, *, account_ref: str | None = None) -> Asked:
         public_url=public_url,
         delay=delay,
     )
+
+
+def _request_url() -> str | None:
+    """What a message must remember of where links lead; nothing outside a request."""
+    if not has_request_context():
+        return None
+    try:
+        return guard.stored_public_url()
+    except guard.Refused:
+        return None
 
 
 def _request(flow: Challenge, asked: Asked) -> None:

@@ -197,7 +197,7 @@ KEYS: tuple[Key, ...] = (
         "COURIER_BASE_TEMPLATE",
         settings.read_text,
         None,
-        "A template of the application that the account pages extend.",
+        "A template of the application that the account pages and the log extend.",
     ),
     Key(
         "COURIER_AFTER_RECOVERY_URL",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 
 _PLACEHOLDER_BYTES = 16
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _RANDOM = secrets.SystemRandom()
 
 
@@ -28,7 +29,8 @@ def uuid7(now: datetime, entropy: bytes) -> uuid.UUID:
     """
     if len(entropy) != 10:
         raise ValueError(f"uuid7 needs 10 bytes of entropy, got {len(entropy)}")
-    milliseconds = int(now.timestamp() * 1000)
+    # In whole numbers: a float of seconds can fall a millisecond short.
+    milliseconds = (now - _EPOCH) // timedelta(milliseconds=1)
     noise = int.from_bytes(entropy, "big") >> 6
     rand_a, rand_b = noise >> 62, noise & ((1 << 62) - 1)
     value = (milliseconds & ((1 << 48) - 1)) << 80

@@ -2,12 +2,12 @@
 
 ::
 
-    queued ──► processing ──► sent
-      ▲  │         │ │ │ └──► suppressed   (no such account, or a limit)
-      │  │         │ │ └────► abandoned    (rejected, or out of retries)
-      │  │         │ └──────► held         (a notice whose outcome is unknown)
-      │  └► expired ◄┘
-      └─ retry ────┘   queued ──► cancelled (a newer message took its place)
+    queued ────► processing ──► sent
+    ▲ │           │ │ │ │ └───► suppressed  (no such account, or a limit)
+    │ │           │ │ │ └─────► abandoned   (rejected, or out of retries)
+    │ │           │ │ └───────► held        (a notice whose outcome is unknown)
+    │ └► expired ◄┘ │
+    └──── retry ────┘   queued ──► cancelled (a newer message took its place)
 
 Only ``storage.outbox`` writes a status, and it asks :func:`advance` first.
 """
@@ -73,6 +73,7 @@ def advance(current: Status, target: Status) -> Status:
     :raises StatusError: if the move is not in :data:`TRANSITIONS`.
     """
     if target not in TRANSITIONS[current]:
-        allowed = ", ".join(sorted(TRANSITIONS[current])) or "nowhere: it is final"
-        raise StatusError(f"a {current} message cannot become {target}; it may go to {allowed}")
+        allowed = ", ".join(sorted(TRANSITIONS[current]))
+        ending = f"it may go to {allowed}" if allowed else f"{current} is final"
+        raise StatusError(f"a message that is {current} cannot become {target}; {ending}")
     return target

@@ -182,7 +182,7 @@ class KeyRing:
         """Whether ``token`` was made for ``binding`` at most ``max_age`` seconds ago."""
         try:
             signed = _form_signer([key.forms for key in self._keys]).unsign(
-                token.encode("ascii"), max_age=max_age
+                token.encode(), max_age=max_age
             )
         except (BadSignature, SignatureExpired, UnicodeEncodeError):
             return False

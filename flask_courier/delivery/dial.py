@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 
 #: Seconds for each address.
@@ -28,7 +29,8 @@ async def dial(host: str, port: int) -> tuple[socket.socket, str]:
             trouble = TimeoutError(f"no answer within {_TIMEOUT:.0f} seconds")
         except OSError as error:
             sock.close()
-            trouble = error
+            # asyncio says whom it called, and not what was wrong.
+            trouble = OSError(error.errno, os.strerror(error.errno)) if error.errno else error
         except BaseException:
             sock.close()
             raise

@@ -20,9 +20,10 @@ from flask_courier.storage import attempts, dialect, outbox, retention, waiting,
 from flask_courier.storage.uow import Database, Session
 
 _DAY = 86_400
-#: Seconds between two looks at the queue when nothing wakes the worker, and between two sweeps for
-#: lost leases and expired messages.
-POLL = 5.0
+#: Seconds between two looks at the queue when nothing wakes the worker.
+POLL = 1.0
+#: Seconds between two sweeps for lost leases and expired messages.
+_SWEEP = 5.0
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Ledger:
         """Take up to ``count`` due messages."""
         sweep = time.monotonic() >= self._next_sweep
         if sweep:
-            self._next_sweep = time.monotonic() + POLL
+            self._next_sweep = time.monotonic() + _SWEEP
 
         def work(session: Session) -> list[Claim]:
             if sweep:

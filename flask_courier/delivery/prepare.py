@@ -139,7 +139,7 @@ class Preparer:
             "site", self.config.default_sender.name or self.config.default_sender.address
         )
         context.setdefault("address", draft.recipient)
-        context.setdefault("public_url", public_url)
+        context.setdefault("public_url", public_url or "")
         if draft.link_path is None:
             return render(self.environment(), draft.template, context)
         return render(

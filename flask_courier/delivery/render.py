@@ -10,7 +10,6 @@ import jinja2
 from flask_courier.core.errors import RenderError
 from flask_courier.core.messages import Rendered, marks
 
-
 #: RFC 5322 section 2.1.1: no line of a mail is longer.
 SUBJECT_LIMIT = 998
 

@@ -63,7 +63,7 @@ class Envelope:
 
 
 class _Fault(Exception):
-    """How far an exchange came before it failed, and what was said."""
+    """How far an exchange came before it ended, and what was said last."""
 
     def __init__(self, phase: Phase, text: str, reply: Reply | None = None) -> None:
         super().__init__(phase, text)
@@ -77,8 +77,12 @@ class SmtpSession:
 
     def __init__(self, settings: SmtpSettings) -> None:
         self._settings = settings
-        self._address: str | None = None
         self._smtp: aiosmtplib.SMTP | None = None
+        self._phase = Phase.DIAL
+        self._address: str | None = None
+        # Kept from the handshake: what a broken connection was like is asked for afterwards.
+        self._tls_version: str | None = None
+        self._tls_cipher: str | None = None
         # A transaction that ended before the final dot is still open on the server, which then
         # answers 503 to the next MAIL (RFC 5321 section 4.1.1.5).
         self._needs_reset = False
@@ -98,15 +102,14 @@ class SmtpSession:
         try:
             await asyncio.wait_for(self._establish(), _OPEN_TIMEOUT)
         except _Fault as fault:
-            result = self._fault_result(fault, timing, ())
+            refused = fault
         except asyncio.TimeoutError:
-            late = _Fault(Phase.DIAL, f"no answer within {_OPEN_TIMEOUT:.0f} seconds")
-            result = self._fault_result(late, timing, ())
+            refused = _Fault(self._phase, f"no answer within {_OPEN_TIMEOUT:.0f} seconds")
         else:
             self.idle_since = asyncio.get_running_loop().time()
             return None
         self.abort()
-        return result
+        return self._result(refused, timing, ())
 
     async def send(self, envelope: Envelope) -> SendResult:
         """Carry one message; the session must be open."""
@@ -114,29 +117,31 @@ class SmtpSession:
         try:
             reply = await self._transaction(envelope)
         except _Fault as fault:
-            # Facts about TLS are read before the connection they belong to is dropped.
-            result = self._fault_result(fault, timing, envelope.secrets)
+            end = fault
             if fault.reply is None:
                 self.abort()
-            return result
-        finally:
-            self.used = True
-            self.idle_since = asyncio.get_running_loop().time()
-        return self._result(Phase.DOT, reply, reply.text, timing, envelope.secrets)
+        else:
+            end = _Fault(Phase.DOT, reply.text, reply)
+        self.used = True
+        self.idle_since = asyncio.get_running_loop().time()
+        return self._result(end, timing, envelope.secrets)
 
     async def close(self) -> None:
         """Say QUIT and close."""
         if self._smtp is not None and self._smtp.is_connected:
             # The server may be gone or slow; nothing is lost with a QUIT that it does not hear.
             with contextlib.suppress(aiosmtplib.SMTPException, OSError, asyncio.TimeoutError):
-                await asyncio.wait_for(self._smtp.quit(), _QUIT_TIMEOUT)
+                await asyncio.wait_for(self._smtp.execute_command(b"QUIT"), _QUIT_TIMEOUT)
         self.abort()
 
     def abort(self) -> None:
         """Close without a word."""
-        if self._smtp is not None:
-            self._smtp.close()
-            self._smtp = None
+        smtp, self._smtp = self._smtp, None
+        if smtp is not None:
+            if isinstance(smtp.transport, asyncio.WriteTransport):
+                # Not close(): TLS would wait for the server's farewell, longer than a loop may run.
+                smtp.transport.abort()
+            smtp.close()
 
     async def _establish(self) -> None:
         uri = self._settings.uri
@@ -168,6 +173,8 @@ class SmtpSession:
                 lambda: smtp.starttls(server_hostname=uri.tls_name, tls_context=self._settings.tls),
             )
             await self._step(Phase.EHLO, smtp.ehlo)
+        if uri.security is not Security.PLAINTEXT:
+            self._note_tls(smtp)
         if uri.username is not None and uri.password is not None:
             await self._log_in(smtp, uri.username, uri.password)
 
@@ -193,8 +200,8 @@ class SmtpSession:
         extra = []
         if not (envelope.sender + envelope.recipient).isascii():
             if not smtp.supports_extension("smtputf8"):
-                text = "550 5.6.7 the server does not support SMTPUTF8, which this address needs"
-                raise _Fault(Phase.RCPT, text, Reply(550, text.removeprefix("550 ")))
+                text = "5.6.7 the server does not support SMTPUTF8, which this address needs"
+                raise _Fault(Phase.RCPT, text, Reply(550, text))
             extra = [b"SMTPUTF8"]
         sender, recipient = envelope.sender.encode(), envelope.recipient.encode()
         await self._command(Phase.MAIL, {250}, b"MAIL", b"FROM:<" + sender + b">", *extra)
@@ -211,7 +218,7 @@ class SmtpSession:
 
         reply = _reply(await self._step(Phase.DOT, final_dot))
         self._needs_reset = False
-        if not 200 <= reply.code < 600 or reply.code == _CLOSING:
+        if reply.code // 100 not in (2, 4, 5) or reply.code == _CLOSING:
             self.abort()
         if not 200 <= reply.code < 300:
             raise _Fault(Phase.DOT, reply.text, reply)
@@ -233,6 +240,7 @@ class SmtpSession:
 
     async def _step(self, phase: Phase, call: Callable[[], Awaitable[T]]) -> T:
         """Await ``call``; whatever aiosmtplib and asyncio raise becomes a fault of ``phase``."""
+        self._phase = phase
         try:
             return await call()
         except aiosmtplib.SMTPResponseException as error:
@@ -240,40 +248,30 @@ class SmtpSession:
             raise _Fault(phase, error.message, reply) from error
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             # ValueError: a certificate error is one, and so is a command with a control character.
-            cause = error.__cause__ if isinstance(error, aiosmtplib.SMTPException) else None
+            cause = None if isinstance(error, aiosmtplib.SMTPTimeoutError) else error.__cause__
             raise _Fault(phase, words(cause or error)) from error
 
-    def _fault_result(self, fault: _Fault, timing: _Timing, secrets: tuple[str, ...]) -> SendResult:
-        return self._result(fault.phase, fault.reply, fault.text, timing, secrets)
+    def _note_tls(self, smtp: aiosmtplib.SMTP) -> None:
+        tls = smtp.get_transport_info("ssl_object") if smtp.is_connected else None
+        if tls is not None:
+            self._tls_version, self._tls_cipher = tls.version(), tls.cipher()[0]
 
-    def _result(
-        self,
-        phase: Phase,
-        reply: Reply | None,
-        text: str,
-        timing: _Timing,
-        secrets: tuple[str, ...],
-    ) -> SendResult:
-        tls = self._tls_facts()
+    def _result(self, end: _Fault, timing: _Timing, secrets: tuple[str, ...]) -> SendResult:
+        uri, reply = self._settings.uri, end.reply
         return SendResult(
-            outcome=classify(phase, reply),
-            phase=phase,
-            transport=self._settings.uri.origin,
+            outcome=classify(end.phase, reply),
+            phase=end.phase,
+            transport=uri.origin,
             started_at=timing.started_at,
             duration=timing.elapsed(),
-            host=self._settings.uri.host,
+            host=uri.host,
             address=self._address,
-            tls_version=tls[0],
-            tls_cipher=tls[1],
+            tls_version=self._tls_version,
+            tls_cipher=self._tls_cipher,
             code=reply.code if reply else None,
             enhanced_code=reply.enhanced_code if reply else None,
-            text=printable(masked(text, (*secrets, *_spellings(self._settings.uri)))),
+            text=printable(masked(end.text, (*secrets, *_spellings(uri)))),
         )
-
-    def _tls_facts(self) -> tuple[str | None, str | None]:
-        tls = None if self._smtp is None else self._smtp.get_transport_info("ssl_object")
-        cipher = None if tls is None else tls.cipher()
-        return (None, None) if tls is None or cipher is None else (tls.version(), cipher[0])
 
 
 class _Timing:

@@ -24,38 +24,36 @@ def take_code_slot(
 ) -> bool:
     """Count one more try at a code of this address; commit it before the code is looked at."""
     key = settings.keys.current.limit_key("code", challenge.purpose.value, fold(address))
-    # Every counter counts, also when another one is full already.
-    taken = [limits.take(session, key, limit) for limit in CODE_LIMITS]
-    return all(taken)
+    return all(limits.take(session, key, limit) for limit in CODE_LIMITS)
 
 
-def token_for_code(
-    session: Session,
-    challenge: Challenge,
-    settings: Settings,
-    *,
-    address: str,
-    code: Secret,
-    allowed: bool,
-) -> Secret | None:
-    """A token to go on with, if ``code`` is the right one for ``address``.
+def find(
+    session: Session, challenge: Challenge, settings: Settings, *, address: str, code: Secret
+) -> tokens.TokenRow | None:
+    """The open token whose code this is, if it was mailed to ``address``. One SELECT.
 
-    :param allowed: whether a slot was left. The same statement runs either way, so that an
-        exhausted address answers like any other.
-
-    The token in the mail cannot be made again once it is sent, so a right code gets one of its own,
-    which lives as long as a code does. The account is not read.
+    It runs for every address alike, also for one whose slots are used up; the account is not read.
     """
     keys, folded = settings.keys, fold(address)
-    row = tokens.find_by_code(
+    return tokens.find_by_code(
         session,
         challenge.purpose,
         address_keys=keys.address_keys(folded),
         code_digests=keys.code_digests(challenge.purpose, folded, code),
         lifetime=settings.config.code_lifetime,
     )
-    key = None if row is None else keys.get(row.key_id)
-    if row is None or key is None or not allowed:
+
+
+def issue(
+    session: Session, challenge: Challenge, settings: Settings, row: tokens.TokenRow, address: str
+) -> Secret | None:
+    """A token to go on with, for whoever typed the code of ``row``.
+
+    The token in the mail cannot be made again once it is sent, so a right code gets one of its own,
+    which lives as long as a code does.
+    """
+    key = settings.keys.get(row.key_id)
+    if key is None:
         return None
     seed = Seed(challenge.purpose, str(row.message_id), random_bytes(SEED_BYTES))
     tokens.add(
@@ -64,7 +62,7 @@ def token_for_code(
         seed=seed,
         message_id=row.message_id,
         account_ref=row.account_ref,
-        address_key=key.address_key(folded),
+        address_key=key.address_key(fold(address)),
         code_digest=None,
         fingerprint=row.fingerprint,
         lifetime=settings.config.code_lifetime,

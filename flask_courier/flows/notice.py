@@ -37,7 +37,6 @@ def password_changed(
     session: Session, *, address: str, account_ref: str, locale: str | None, public_url: str | None
 ) -> None:
     """Tell the account's owner that its password was changed."""
-    context = {} if public_url is None else {PUBLIC_URL_KEY: public_url}
     outbox.enqueue(
         session,
         NewMessage(
@@ -47,16 +46,19 @@ def password_changed(
             lifetime=_LIFETIME,
             account_ref=account_ref,
             locale=locale,
-            context=context,
+            context=_origin(public_url),
         ),
     )
 
 
-def send(session: Session, kind: str, *, to: str, context: Context) -> uuid.UUID:
+def send(
+    session: Session, kind: str, *, to: str, context: Context, public_url: str | None
+) -> uuid.UUID:
     """Queue a mail of the application's own in the caller's transaction.
 
     :param kind: ``"welcome"`` for the templates ``courier/mail/welcome.*``, or a path such as
         ``"mail/welcome"`` for ``mail/welcome.*``.
+    :param public_url: where its links lead, if PUBLIC_URL does not say.
     :raises AddressError: if ``to`` is not an e-mail address.
     :raises ContextError: if the kind is one of ours, or the context is not JSON.
     """
@@ -66,7 +68,7 @@ def send(session: Session, kind: str, *, to: str, context: Context) -> uuid.UUID
         recipient=normalise_address(to),
         lane=Lane.NOTICE,
         lifetime=_LIFETIME,
-        context=_checked(context),
+        context={**_checked(context), **_origin(public_url)},
     )
     return outbox.enqueue(session, message)
 
@@ -90,6 +92,10 @@ def prepare_custom(session: Session, claim: Claim) -> Draft:  # noqa: ARG001 - a
     """The application's own mail: its kind names its templates."""
     template = claim.kind if "/" in claim.kind else f"courier/mail/{claim.kind}"
     return Draft(claim.recipient, claim.account_ref, template, claim.context)
+
+
+def _origin(public_url: str | None) -> dict[str, str]:
+    return {} if public_url is None else {PUBLIC_URL_KEY: public_url}
 
 
 def _refuse_kind(kind: str) -> None:

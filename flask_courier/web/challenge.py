@@ -253,10 +253,12 @@ def _redeem_text(
     if "/" in text:
         return Secret(unquote(text.rstrip(_LINK_TAIL).rpartition("/")[2]))
     code = Secret("".join(text.replace("-", " ").split()))
-    found: Secret | None = transact(
+    row = transact(
         state,
-        lambda session: codes.token_for_code(
-            session, challenge, state.flows, address=address, code=code, allowed=room
-        ),
+        lambda session: codes.find(session, challenge, state.flows, address=address, code=code),
     )
-    return found
+    if row is None or not room:
+        return None
+    return transact(
+        state, lambda session: codes.issue(session, challenge, state.flows, row, address)
+    )
