@@ -15,9 +15,9 @@ from flask import Flask, has_request_context
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_courier.core.accounts import AccountStore, normalise_address
-from flask_courier.core.config import SECRET_KEY_BYTES, from_mapping
+from flask_courier.core.config import SECRET_KEY_BYTES, WorkerMode, from_mapping
 from flask_courier.core.errors import ConfigError, SetupError
-from flask_courier.core.ids import random_bytes
+from flask_courier.core.ids import nonce, random_bytes
 from flask_courier.core.messages import RecordedMessage
 from flask_courier.core.status import Status
 from flask_courier.delivery import runner
@@ -177,6 +177,8 @@ class Courier:
     def deliver_pending(self, app: Flask | None = None) -> Counter[Status]:
         """Deliver everything that is due now, in this thread; answer how often each status came.
 
+        SQLite in memory has one connection for everybody: commit your own work first.
+
         :param app: the application, where no context says it.
         """
         state = current_state() if app is None else state_of(app)
@@ -246,7 +248,7 @@ def _database_problems(app: Flask, db: SQLAlchemy | None) -> list[str]:
     worker = cast("dict[str, Any]", app.config).get("COURIER_WORKER") or (
         "manual" if app.testing else "thread"
     )
-    if worker == "thread" and engines.is_in_memory(engine):
+    if worker in ("thread", WorkerMode.THREAD) and engines.is_in_memory(engine):
         return [_MEMORY_WITH_THREAD]
     return []
 
@@ -263,8 +265,14 @@ def _quickstart_key(app: Flask) -> bytes:
     """A key that outlives a reload, so that links of a minute ago still work."""
     path = Path(app.instance_path) / _QUICKSTART_KEY
     path.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(FileExistsError), open(path, "xb", opener=_owner_only) as file:
-        file.write(random_bytes(32))
+    if not path.exists():
+        draft = path.with_name(f"{_QUICKSTART_KEY}.{nonce()}")
+        with open(draft, "xb", opener=_owner_only) as file:
+            file.write(random_bytes(32))
+        # A link appears whole or not at all: another process never reads half a key.
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+        draft.unlink()
     return path.read_bytes()
 
 

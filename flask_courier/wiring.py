@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from urllib.parse import urlsplit
 
-from flask import Flask, current_app, has_app_context
+from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_courier.cli import courier_commands
@@ -17,9 +17,9 @@ from flask_courier.core.config import CourierConfig, WorkerMode
 from flask_courier.core.messages import RecordedMessage
 from flask_courier.core.tokens import KeyRing
 from flask_courier.delivery import runner, tls
+from flask_courier.delivery.envelope import SmtpSettings
 from flask_courier.delivery.pool import SmtpTransport
 from flask_courier.delivery.prepare import Kind, Preparer
-from flask_courier.delivery.smtp import SmtpSettings
 from flask_courier.delivery.thread import EmbeddedWorker
 from flask_courier.delivery.transport import LogTransport, Transport
 from flask_courier.delivery.worker import WorkerParts
@@ -45,12 +45,12 @@ def set_up(
     hooks: Callable[[], Hooks],
 ) -> None:
     """Give ``app`` its courier: tables, state, routes, commands and, if it has one, its worker."""
+    transport = _transport(config)
     attach(db.metadata)
     listen(db.session.session_factory)
     recorders: list[list[RecordedMessage]] = []
     open_session = partial(_open_session, app, db, _CreateOnce(db) if quickstart else None)
     settings = Settings(config, KeyRing(config.secret_keys), accounts)
-    transport = _transport(config)
 
     def parts(kind: str) -> WorkerParts:
         return WorkerParts(
@@ -64,7 +64,7 @@ def set_up(
 
     embedded = None
     if config.worker is WorkerMode.THREAD:
-        embedded = EmbeddedWorker(partial(parts, "thread"), after_fork=partial(_let_go, app, db))
+        embedded = EmbeddedWorker(partial(parts, "thread"), let_go=partial(_let_go, app, db))
         app.before_request(embedded.ensure_started)
     wake = embedded.wake if embedded else _nobody
     database = Database(open_session, db.metadata.schema, wake)
@@ -146,9 +146,8 @@ def _transport(config: CourierConfig) -> Callable[[], Transport]:
 @contextmanager
 def _open_session(app: Flask, db: SQLAlchemy, create: _CreateOnce | None) -> Iterator[Session]:
     """A session of the application's own class, so that it finds its way to the right engine."""
-    context: AbstractContextManager[object]
-    context = nullcontext() if _is_current(app) else app.app_context()
-    with context:
+    # Fresh, also inside another one: what hangs on a context must not outlive its transaction.
+    with app.app_context():
         if create is not None:
             create()
         session = db.session.session_factory()
@@ -156,10 +155,6 @@ def _open_session(app: Flask, db: SQLAlchemy, create: _CreateOnce | None) -> Ite
             yield session
         finally:
             session.close()
-
-
-def _is_current(app: Flask) -> bool:
-    return has_app_context() and current_app._get_current_object() is app  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 class _CreateOnce:

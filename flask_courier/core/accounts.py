@@ -93,7 +93,20 @@ def fold(address: str) -> str:
         ascii_domain = _validate(f"x@{domain}").ascii_domain
     except AddressError:
         ascii_domain = domain
-    return f"{unicodedata.normalize('NFKC', local).lower()}@{ascii_domain.lower()}"
+    # Twice: some letters meet their accent only once they are lower case (Greek iota, dialytika).
+    lower = unicodedata.normalize("NFKC", local).lower()
+    return f"{unicodedata.normalize('NFKC', lower)}@{ascii_domain.lower()}"
+
+
+def spellings(address: str) -> list[str]:
+    """How an account may have stored this address: as it came, folded, with a Unicode domain."""
+    folded = fold(address)
+    local, _, domain = folded.rpartition("@")
+    try:
+        unicode_domain = _validate(f"x@{domain}").domain
+    except AddressError:
+        unicode_domain = domain
+    return list(dict.fromkeys([address, folded, f"{local}@{unicode_domain}"]))
 
 
 def mask_address(address: str) -> str:

@@ -93,9 +93,9 @@ DOTS = "••••••••"
 class Rendered:
     """A mail as templates made it: where a token and a code go stands a placeholder."""
 
-    subject: str
-    text: str
-    html: str | None
+    subject: str = field(repr=False)
+    text: str = field(repr=False)
+    html: str | None = field(repr=False)
     #: 128 random bits drawn for this render, or None where there is nothing to put in.
     placeholder: str | None = None
 
@@ -174,9 +174,9 @@ class RecordedMessage:
 
     kind: str
     recipient: str
-    subject: str
-    text: str
-    html: str | None
+    subject: str = field(repr=False)
+    text: str = field(repr=False)
+    html: str | None = field(repr=False)
     link: str | None = field(repr=False)
     token: str | None = field(repr=False)
     code: str | None = field(repr=False)

@@ -17,9 +17,12 @@ async def dial(host: str, port: int) -> tuple[socket.socket, str]:
     """
     loop = asyncio.get_running_loop()
     trouble: OSError = OSError("the host name has no address")
-    for family, kind, protocol, _, address in await loop.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM
-    ):
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except RuntimeError as error:
+        # asyncio resolves in a pool of threads, which takes no work once the interpreter ends.
+        raise OSError("this process is about to end") from error
+    for family, kind, protocol, _, address in found:
         sock = socket.socket(family, kind, protocol)
         sock.setblocking(False)  # noqa: FBT003 - the standard library's own signature
         try:

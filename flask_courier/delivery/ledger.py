@@ -20,6 +20,9 @@ from flask_courier.storage import attempts, dialect, outbox, retention, waiting,
 from flask_courier.storage.uow import Database, Session
 
 _DAY = 86_400
+#: A message that fails unforeseen this often is given up.
+_POISON_CLAIMS = 5
+_POISON_WAIT = timedelta(seconds=10)
 #: Seconds between two looks at the queue when nothing wakes the worker.
 POLL = 1.0
 #: Seconds between two sweeps for lost leases and expired messages.
@@ -85,6 +88,21 @@ class Ledger:
         self.database.transact(
             lambda session: outbox.close(session, claim, Status.ABANDONED, reason, error=error)
         )
+
+    def fail(self, claim: Claim, error: str) -> None:
+        """Give back a message that failed unforeseen; abandon it if it keeps doing so.
+
+        Claims that ended with an attempt do not count: they say nothing against the message.
+        """
+
+        def work(session: Session) -> None:
+            outbox.hold(session, claim, lease=LEASE)
+            if claim.claims - attempts.count(session, claim.id) >= _POISON_CLAIMS:
+                outbox.close(session, claim, Status.ABANDONED, "poison", error=error)
+            else:
+                outbox.release(session, claim, reason="failed", delay=_POISON_WAIT)
+
+        self.database.transact(work)
 
     def heartbeat(self, claims: list[Claim]) -> None:
         """Be seen, and renew the leases of ``claims``."""

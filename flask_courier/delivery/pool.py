@@ -9,7 +9,8 @@ from flask_courier.core.config import Sender
 from flask_courier.core.messages import Parcel, SendResult
 from flask_courier.core.replies import Outcome, Phase
 from flask_courier.delivery.compose import compose
-from flask_courier.delivery.smtp import Envelope, SmtpSession, SmtpSettings
+from flask_courier.delivery.envelope import Envelope, SmtpSettings
+from flask_courier.delivery.smtp import SmtpSession
 
 #: Seconds a session may stand idle. Servers wait 5 minutes (RFC 5321 section 4.5.3.2.7); many less.
 _MAX_IDLE = 30.0

@@ -69,8 +69,6 @@ def render(
 def _optional(environment: jinja2.Environment, name: str, values: Mapping[str, Any]) -> str | None:
     try:
         template = environment.get_template(name)
-    except jinja2.TemplateNotFound as error:
-        if error.name != name:
-            raise
+    except jinja2.TemplateNotFound:
         return None
     return template.render(values)

@@ -11,11 +11,10 @@ import asyncio
 import base64
 import contextlib
 import re
-import ssl
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 import aiosmtplib
@@ -25,6 +24,7 @@ from flask_courier.core.messages import SendResult
 from flask_courier.core.replies import Phase, Reply, classify, masked, printable
 from flask_courier.core.smtp_uri import Security, SmtpUri
 from flask_courier.delivery.dial import dial
+from flask_courier.delivery.envelope import Envelope, SmtpSettings
 from flask_courier.delivery.tls import words
 
 T = TypeVar("T")
@@ -39,27 +39,6 @@ _QUIT_TIMEOUT = 5.0
 _LINE_START_DOT = re.compile(rb"^\.", re.MULTILINE)
 _CLOSING = 421
 _START_INPUT = 354
-
-
-@dataclass(frozen=True)
-class SmtpSettings:
-    """What every connection of a transport has in common."""
-
-    uri: SmtpUri
-    #: None for cleartext.
-    tls: ssl.SSLContext | None
-    #: The name given with EHLO (RFC 5321 section 4.1.1.1).
-    local_name: str
-
-
-@dataclass(frozen=True)
-class Envelope:
-    """One message on the wire: RFC 5321 addresses, RFC 5322 bytes, and what no reply may repeat."""
-
-    sender: str
-    recipient: str
-    payload: bytes
-    secrets: tuple[str, ...]
 
 
 class _Fault(Exception):
@@ -124,7 +103,7 @@ class SmtpSession:
             end = _Fault(Phase.DOT, reply.text, reply)
         self.used = True
         self.idle_since = asyncio.get_running_loop().time()
-        return self._result(end, timing, envelope.secrets)
+        return self._result(end, timing, envelope.unspeakable())
 
     async def close(self) -> None:
         """Say QUIT and close."""
@@ -176,19 +155,17 @@ class SmtpSession:
         if uri.security is not Security.PLAINTEXT:
             self._note_tls(smtp)
         if uri.username is not None and uri.password is not None:
-            await self._log_in(smtp, uri.username, uri.password)
+            await self._log_in(smtp)
 
-    async def _log_in(self, smtp: aiosmtplib.SMTP, username: str, password: str) -> None:
+    async def _log_in(self, smtp: aiosmtplib.SMTP) -> None:
         """One AUTH a connection: repeated failures lock accounts."""
-        offered = smtp.supported_auth_methods
-        if "plain" in offered:
-            await self._step(Phase.AUTH, lambda: smtp.auth_plain(username, password))
-        elif "login" in offered:
-            await self._step(Phase.AUTH, lambda: smtp.auth_login(username, password))
-        else:
+        uri, offered = self._settings.uri, smtp.supported_auth_methods
+        if not {"plain", "login"} & set(offered):
             raise _Fault(
                 Phase.AUTH, "the server offers neither AUTH PLAIN nor AUTH LOGIN on this connection"
             )
+        log_in = smtp.auth_plain if "plain" in offered else smtp.auth_login
+        await self._step(Phase.AUTH, partial(log_in, uri.username or "", uri.password or ""))
 
     async def _transaction(self, envelope: Envelope) -> Reply:
         smtp = self._smtp

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import logging
 import os
 import queue
 import threading
@@ -18,6 +19,8 @@ from concurrent.futures import Future
 from typing import Any
 
 from flask_courier.delivery.worker import Worker, WorkerParts
+
+logger = logging.getLogger("flask_courier.worker")
 
 #: Seconds that ``stop`` waits for mail that is on the wire.
 _STOP_TIMEOUT = 10.0
@@ -30,6 +33,8 @@ class DatabaseThread:
 
     def __init__(self, name: str) -> None:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        # Held while a job runs; its own thread may fork in the midst of one.
+        self._busy = threading.RLock()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -44,40 +49,59 @@ class DatabaseThread:
         self._jobs.put(None)
         self._thread.join(_STOP_TIMEOUT)
 
+    def pause(self) -> bool:
+        """Let the job in hand come to its end and start no other; False if that takes too long."""
+        return self._busy.acquire(timeout=_STOP_TIMEOUT)
+
+    def go_on(self) -> None:
+        """End a pause."""
+        self._busy.release()
+
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            future, function, args = job
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                result = function(*args)
-            except BaseException as error:  # noqa: BLE001 - it belongs to whoever asked
-                future.set_exception(error)
-            else:
-                future.set_result(result)
+            with self._busy:
+                self._work(*job)
+
+    def _work(
+        self, future: Future[Any], function: Callable[..., Any], args: tuple[Any, ...]
+    ) -> None:
+        if not future.set_running_or_notify_cancel():
+            return
+        try:
+            result = function(*args)
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever asked
+            future.set_exception(error)
+        else:
+            future.set_result(result)
 
 
 class EmbeddedWorker:
     """One worker thread per process, started when it is first needed.
 
     :param parts: makes the worker's parts; called in the process that runs them.
-    :param after_fork: called in a child process before anything else, to let go of connections
-        that it shares with its parent.
+    :param let_go: called in a child process before anything else, to let go of connections that
+        it shares with its parent.
     """
 
-    def __init__(self, parts: Callable[[], WorkerParts], *, after_fork: Callable[[], None]) -> None:
+    def __init__(self, parts: Callable[[], WorkerParts], *, let_go: Callable[[], None]) -> None:
         self._parts = parts
-        self._after_fork = after_fork
+        self._let_go = let_go
         self._reset()
         reference: weakref.ref[EmbeddedWorker] = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _forget(reference))
-        atexit.register(_stop, reference)
+        os.register_at_fork(
+            before=lambda: _each(reference, EmbeddedWorker.before_fork),
+            after_in_parent=lambda: _each(reference, EmbeddedWorker.after_fork),
+            after_in_child=lambda: _each(reference, EmbeddedWorker.forget),
+        )
+        atexit.register(_each, reference, EmbeddedWorker.stop)
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker: Worker | None = None
+        self._call: DatabaseThread | None = None
+        self._paused: DatabaseThread | None = None
         self._stopped = False
 
     def ensure_started(self) -> None:
@@ -88,14 +112,20 @@ class EmbeddedWorker:
             # Asked again: another thread may have been faster.
             if not self._is_settled():
                 ready = threading.Event()
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=self._run, args=(ready,), name="flask_courier.worker", daemon=True
                 )
-                self._thread.start()
+                try:
+                    thread.start()
+                except RuntimeError:
+                    # No thread is to be had. The request goes on; the next one asks again.
+                    logger.exception("no worker", extra={"action": "worker_start_failed"})
+                    return
+                self._thread = thread
                 ready.wait(_STOP_TIMEOUT)
 
     def _is_settled(self) -> bool:
-        return self._thread is not None or self._stopped
+        return self._stopped or (self._thread is not None and self._thread.is_alive())
 
     def wake(self) -> None:
         """Tell the worker that something was queued; starts it if need be. Never raises."""
@@ -111,9 +141,21 @@ class EmbeddedWorker:
             self._tell(lambda worker: worker.stop())
             thread.join(_STOP_TIMEOUT)
 
+    def before_fork(self) -> None:
+        """Fork between two transactions: SQLite's locks would be held in the child for good."""
+        call = self._call
+        if call is not None and call.pause():
+            self._paused = call
+
+    def after_fork(self) -> None:
+        """In the parent: everything goes on."""
+        paused, self._paused = self._paused, None
+        if paused is not None:
+            paused.go_on()
+
     def forget(self) -> None:
         """In a child process: there is no thread here, and no connection that is ours."""
-        self._after_fork()
+        self._let_go()
         self._reset()
 
     def _tell(self, message: Callable[[Worker], None]) -> None:
@@ -127,12 +169,16 @@ class EmbeddedWorker:
 
     def _run(self, ready: threading.Event) -> None:
         loop = asyncio.new_event_loop()
-        call = DatabaseThread("flask_courier.database")
         try:
-            loop.run_until_complete(self._work(loop, call, ready))
+            self._call = call = DatabaseThread("flask_courier.database")
+            try:
+                loop.run_until_complete(self._work(loop, call, ready))
+            finally:
+                call.stop()
         finally:
+            # Whoever waits for a worker that could not be made waits no longer.
+            ready.set()
             self._loop = None
-            call.stop()
             loop.close()
 
     async def _work(
@@ -144,13 +190,8 @@ class EmbeddedWorker:
         await worker.run()
 
 
-def _forget(reference: weakref.ref[EmbeddedWorker]) -> None:
+def _each(reference: weakref.ref[EmbeddedWorker], act: Callable[[EmbeddedWorker], None]) -> None:
+    """Hooks cannot be unregistered; they must not keep a worker alive."""
     worker = reference()
     if worker is not None:
-        worker.forget()
-
-
-def _stop(reference: weakref.ref[EmbeddedWorker]) -> None:
-    worker = reference()
-    if worker is not None:
-        worker.stop()
+        act(worker)

@@ -30,9 +30,8 @@ logger = logging.getLogger("flask_courier.worker")
 
 #: Seconds a worker waits before it looks again after the database refused it.
 _DATABASE_WAIT = 1.0
-#: A message that fails unforeseen this often is given up.
-_POISON_CLAIMS = 5
-_POISON_WAIT = timedelta(seconds=10)
+#: Seconds before each further try to write a result down.
+_RECORD_WAITS = (0.1, 0.5, 2.0, 5.0, 10.0)
 
 
 class DatabaseCall(Protocol):
@@ -112,6 +111,7 @@ class Worker:
 
     async def drain(self) -> None:
         """Deliver everything that is due now, and return."""
+        keeper = asyncio.create_task(self._keep_leases())
         try:
             while True:
                 claims = await self._call(self._ledger.claim, self._room - len(self._claims))
@@ -121,6 +121,7 @@ class Worker:
                 await asyncio.wait(self._claims, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await self._finish()
+            keeper.cancel()
             await self._transport.close()
 
     async def _take(self) -> int:
@@ -185,19 +186,19 @@ class Worker:
                 status = await self._keep_recording(claim, parcel, result)
             self._tell(claim, parcel, result, status)
         except RenderError as error:
-            await self._call(self._ledger.give_up, claim, "template", str(error))
+            await self._let_go(self._ledger.give_up, claim, "template", str(error))
         except Exception as error:
             logger.exception(
                 "a message could not be handled",
                 extra={"action": "message_failed", "message_id": str(claim.id)},
             )
-            await self._give_back(claim, type(error).__name__)
+            await self._let_go(self._ledger.fail, claim, type(error).__name__)
 
     async def _keep_recording(
         self, claim: Claim, parcel: Parcel, result: SendResult
     ) -> Status | None:
         """Write the result down; a database that is away for a moment does not lose it."""
-        for wait in (0.1, 0.5, 2.0, 5.0, 10.0):
+        for wait in _RECORD_WAITS:
             try:
                 status: Status | None = await self._call(self._ledger.record, claim, parcel, result)
             except Exception:
@@ -229,12 +230,9 @@ class Worker:
         if result.outcome is Outcome.ACCEPTED and self._parts.on_accepted is not None:
             self._parts.on_accepted(_recorded(parcel))
 
-    async def _give_back(self, claim: Claim, error: str) -> None:
+    async def _let_go(self, how: Callable[..., None], claim: Claim, *words: str) -> None:
         try:
-            if claim.claims >= _POISON_CLAIMS:
-                await self._call(self._ledger.give_up, claim, "poison", error)
-            else:
-                await self._call(self._ledger.release, claim, "failed", _POISON_WAIT)
+            await self._call(how, claim, *words)
         except Exception:
             # The lease brings it back.
             logger.exception(
@@ -245,12 +243,21 @@ class Worker:
     async def _keep_house(self) -> None:
         """Be seen, renew the leases of what is in hand, forget what is old."""
         while True:
-            try:
-                await self._call(self._ledger.heartbeat, list(self._claims.values()))
-                await self._call(self._ledger.purge)
-            except Exception:
-                logger.exception("leases cannot be renewed", extra={"action": "renew_failed"})
+            await self._keep(self._ledger.heartbeat, list(self._claims.values()))
+            await self._keep(self._ledger.purge)
             await asyncio.sleep(LEASE.total_seconds() / 3)
+
+    async def _keep_leases(self) -> None:
+        """Renew the leases of what is in hand."""
+        while True:
+            await asyncio.sleep(LEASE.total_seconds() / 3)
+            await self._keep(self._ledger.heartbeat, list(self._claims.values()))
+
+    async def _keep(self, work: Callable[..., None], *args: Any) -> None:
+        try:
+            await self._call(work, *args)
+        except Exception:
+            logger.exception("housekeeping failed", extra={"action": "housekeeping_failed"})
 
 
 def _recorded(parcel: Parcel) -> RecordedMessage:

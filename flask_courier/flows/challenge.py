@@ -124,23 +124,16 @@ def prepare(
     session: Session, challenge: Challenge, settings: Settings, claim: Claim
 ) -> Draft | Refusal:
     """The worker's half: look the account up, apply its limits, mint. Joins a begun transaction."""
-    accounts = settings.accounts
-    if claim.account_ref is None:
-        account = accounts.find(session, claim.recipient)
-    else:
-        account = accounts.get(session, claim.account_ref)
-    if account is None:
+    owner = _hold_owner(session, settings, claim)
+    if owner is None:
         return Refusal("no_account")
-    state = accounts.state(account)
-    reason = "inactive" if not state.active else challenge.refuses(state)
+    reason = "inactive" if not owner.state.active else challenge.refuses(owner.state)
     if reason is not None:
         return Refusal(reason)
     try:
-        recipient = normalise_address(state.address)
+        recipient = normalise_address(owner.state.address)
     except AddressError:
         return Refusal("bad_address")
-    owner = Owner(accounts.reference(account), state)
-    limits.lock(session, _mutex(settings, owner.reference))
     reason = _over_limit(session, challenge, settings, claim=claim, owner=owner)
     if reason is not None:
         return Refusal(reason)
@@ -161,37 +154,46 @@ def prepare(
     )
 
 
+def _hold_owner(session: Session, settings: Settings, claim: Claim) -> Owner | None:
+    """The account a message is for, locked and as it is now; None if there is none."""
+    accounts, reference = settings.accounts, claim.account_ref
+    if reference is None:
+        found = accounts.find(session, claim.recipient)
+        if found is None:
+            return None
+        reference = accounts.reference(found)
+    limits.lock(session, _mutex(settings, reference))
+    # Read again: what was read before the lock may have been changed by whoever held it.
+    account = accounts.get(session, reference, for_update=True)
+    return None if account is None else Owner(reference, accounts.state(account))
+
+
 def _over_limit(
-    session: Session,
-    challenge: Challenge,
-    settings: Settings,
-    *,
-    claim: Claim,
-    owner: Owner,
+    session: Session, challenge: Challenge, settings: Settings, *, claim: Claim, owner: Owner
 ) -> str | None:
     """Why the recipient gets no more mail now, or None.
 
     Whatever a stranger sends, the owner keeps a live mail: the short limits only hold while one is
-    out, and only the day's limit is absolute.
+    out. Only the day's limit is absolute, and it counts nothing but mail that goes out.
     """
     purpose = challenge.purpose.value
     key = settings.keys.current.limit_key("recipient", purpose, fold(owner.state.address))
-    taken = [(limit, limits.take(session, key, limit)) for limit in settings.config.recipient_limit]
-    if any(limit.seconds >= _DAY and not room for limit, room in taken):
-        return "day_limit"
-    if all(room for _, room in taken):
-        return None
-    live = waiting.has_live(session, kind=purpose, account_ref=owner.reference, than=claim.id)
-    return "recipient_limit" if live else None
+    every = settings.config.recipient_limit
+    room = [limits.take(session, key, limit) for limit in every if limit.seconds < _DAY]
+    if not all(room) and waiting.has_live(
+        session,
+        kind=purpose,
+        account_ref=owner.reference,
+        fingerprints=settings.keys.fingerprints(challenge.purpose, challenge.covers(owner.state)),
+        than=claim.id,
+    ):
+        return "recipient_limit"
+    room = [limits.take(session, key, limit) for limit in every if limit.seconds >= _DAY]
+    return None if all(room) else "day_limit"
 
 
 def _mint(
-    session: Session,
-    challenge: Challenge,
-    settings: Settings,
-    *,
-    claim: Claim,
-    owner: Owner,
+    session: Session, challenge: Challenge, settings: Settings, *, claim: Claim, owner: Owner
 ) -> None:
     key = settings.keys.current
     seed = Seed(challenge.purpose, str(claim.id), random_bytes(SEED_BYTES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -31,6 +32,8 @@ RESERVED_KINDS = frozenset({purpose.value for purpose in Purpose} | {PASSWORD_CH
 
 _LIFETIME = timedelta(days=2)
 _KIND_LIMIT = 64
+#: How JSON writes NUL: an escape that is not itself escaped.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
 def password_changed(
@@ -123,6 +126,7 @@ def _checked(context: Context) -> dict[str, Any]:
                 f"the context value of {name!r} is not JSON: pass text, numbers, booleans, None, "
                 "lists and dicts; a date goes in as text"
             ) from None
-        if "\\u0000" in text:
+        if _NUL.search(text):
             raise ContextError(f"the context value of {name!r} holds NUL, which no database stores")
     return dict(context)
+

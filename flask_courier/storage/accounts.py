@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, lazyload, mapped_column
 from werkzeug.security import generate_password_hash
 
-from flask_courier.core.accounts import AccountState, fold
+from flask_courier.core.accounts import AccountState, fold, spellings
 from flask_courier.core.clock import utc_now
 from flask_courier.core.errors import ConfigError
 from flask_courier.core.ids import new_id
@@ -21,15 +22,15 @@ from flask_courier.storage.dialect import UUID, UtcDateTime
 class SQLAlchemyAccounts:
     """Accounts that are rows of one mapped class.
 
-    Needs attributes for the id, the address and when it was verified, and either ``set_password``
-    or a password hash; everything else is used where it is there.
+    Needs attributes for the id, the address, when it was verified and the password's hash;
+    everything else is used where it is there.
 
     :param model: the mapped class.
     :param email: attribute of the address; look-ups compare it folded to lower case, so an index
         on ``lower(email)`` serves addresses that are not stored in lower case.
-    :param set_password: method that takes the new password.
-    :param password_hash: attribute of the hash; written through ``hash_password`` where the model
-        has no ``set_password``, and in either case what recovery links depend on.
+    :param set_password: method that takes the new password, where there is one.
+    :param password_hash: attribute of the hash: what recovery links depend on, and what is written,
+        through ``hash_password``, where the model has no ``set_password``.
     :param email_verified_at: attribute that takes the time of verification.
     :param is_active: attribute or property; absent, every account is active.
     :param security_stamp: attribute; changed when login sessions must end.
@@ -76,12 +77,11 @@ class SQLAlchemyAccounts:
             )
             if not hasattr(self.model, attribute)
         ]
-        if not hasattr(self.model, self._set_password) and not hasattr(
-            self.model, self._password_hash
-        ):
+        if not hasattr(self.model, self._password_hash):
             problems.append(
-                f"user_model {name} has neither {self._set_password}() nor "
-                f"{self._password_hash!r}; one of them must store a new password"
+                f"user_model {name} has no attribute {self._password_hash!r}; a recovery link must "
+                "die with the password it would replace, so name the attribute that holds its "
+                f"hash: SQLAlchemyAccounts({name}, password_hash=…)"
             )
         if _bind_key(self.model) is not None:
             problems.append(
@@ -98,9 +98,9 @@ class SQLAlchemyAccounts:
         equal (CVE-2019-19844), so the answer is checked here.
         """
         column = getattr(self.model, self._email)
-        folded = fold(address)
-        for condition in (column.in_([address, folded]), sa.func.lower(column) == folded):
-            rows = session.execute(sa.select(self.model).where(condition)).scalars().all()
+        folded, written = fold(address), spellings(address)
+        for condition in (column.in_(written), sa.func.lower(column).in_(written)):
+            rows = session.execute(self._select().where(condition)).scalars().all()
             same = [row for row in rows if fold(getattr(row, self._email)) == folded]
             exact = [row for row in same if getattr(row, self._email) == address]
             if exact or len(same) == 1:
@@ -113,10 +113,15 @@ class SQLAlchemyAccounts:
         key = _typed_key(column, reference)
         if key is None:
             return None
-        statement = sa.select(self.model).where(column == key)
+        statement = self._select().where(column == key)
         if for_update:
             statement = statement.with_for_update().execution_options(populate_existing=True)
         return session.execute(statement).scalars().one_or_none()
+
+    def _select(self) -> sa.Select[Any]:
+        # The row alone: a relationship that is loaded with it is an outer join, which cannot be
+        # locked, or more rows than one.
+        return sa.select(self.model).options(lazyload("*"))
 
     def reference(self, account: Any) -> str:
         """The primary key as text."""
@@ -150,7 +155,7 @@ class SQLAlchemyAccounts:
         if fold(getattr(account, self._email)) != fold(address):
             raise ValueError("the address that was verified is no longer the account's")
         # Compared as the column compares: a naive column gets naive UTC.
-        column_type = getattr(self.model, self._verified_at).type
+        column_type = getattr(getattr(self.model, self._verified_at), "type", None)
         aware = getattr(column_type, "timezone", True) or not isinstance(column_type, sa.DateTime)
         moment = utc_now()
         setattr(account, self._verified_at, moment if aware else moment.replace(tzinfo=None))
@@ -168,9 +173,11 @@ def _bind_key(model: type[Any]) -> str | None:
 
 def _typed_key(column: Any, reference: str) -> Any | None:
     """``reference`` as the column's Python type, or None if it cannot be one of its values."""
-    try:
+    python_type: type[Any] = object
+    # A type that does not say: SQLAlchemy 2.0 raises, 2.1 answers object.
+    with contextlib.suppress(NotImplementedError):
         python_type = column.type.python_type
-    except NotImplementedError:
+    if python_type is object:
         return reference
     try:
         return python_type(reference)

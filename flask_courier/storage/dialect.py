@@ -142,10 +142,13 @@ def insert_if_absent(session: Session, table: type[Any], values: Mapping[str, An
     elif name == "sqlite":
         statement = sqlite.insert(table).values(**values).on_conflict_do_nothing()
     else:
-        statement = mysql.insert(table).values(**values).prefix_with("IGNORE")
+        # Not INSERT IGNORE, which locks a row that is there for sharing only: two transactions that
+        # both go on to update it then wait for each other.
+        key: str = cast("Any", sa.inspect(table)).primary_key[0].name
+        statement = mysql.insert(table).values(**values).on_duplicate_key_update({key: values[key]})
     run(session, statement)
 
 
-def is_mysql(session: Session) -> bool:
-    """Whether the session speaks to MySQL or MariaDB."""
-    return session.connection().dialect.name in ("mysql", "mariadb")
+def is_mysql(dialect: sa.Dialect) -> bool:
+    """Whether the database is MySQL or MariaDB."""
+    return dialect.name in ("mysql", "mariadb")

@@ -111,6 +111,7 @@ _ENTRY = (
     Message.prepared_at,
     Message.message_id_header,
     Message.resend_of,
+    Content.placeholder,
 )
 
 
@@ -201,9 +202,13 @@ def _select_entries() -> Any:
 
 
 def _entry(row: Sequence[Any]) -> Entry:
-    # The columns of _ENTRY are the fields of Entry, in their order.
-    entry = Entry(*row)
-    return replace(entry, status=Status(entry.status))
+    # The columns of _ENTRY are the fields of Entry, in their order, and then the placeholder.
+    *values, placeholder = row
+    entry = Entry(*values)
+    subject = entry.subject
+    if subject is not None:
+        subject = Rendered(subject, "", None, placeholder).masked().subject
+    return replace(entry, status=Status(entry.status), subject=subject)
 
 
 def _events(session: Session, message_id: uuid.UUID) -> list[EventEntry]:

@@ -21,7 +21,14 @@ from flask_courier.storage.dialect import UUID, LongText, UtcDateTime
 _QUEUED = sa.text("status = 'queued'")
 _PROCESSING = sa.text("status = 'processing'")
 _LEASED = sa.text("lease_token IS NOT NULL")
-_MYSQL = {"mysql_charset": "utf8mb4", "mariadb_charset": "utf8mb4"}
+#: Compared to the byte, as everywhere else: the server's default takes ``a1``, ``A1`` and ``á1``
+#: for the same account.
+_MYSQL = {
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_bin",
+    "mariadb_charset": "utf8mb4",
+    "mariadb_collate": "utf8mb4_bin",
+}
 
 
 class CourierBase(DeclarativeBase):

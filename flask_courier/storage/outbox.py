@@ -171,6 +171,7 @@ def _finish_marked(session: Session, count: int, mark: str) -> int:
     if count:
         marked = sa.select(Message.id).where(Message.lease_token == mark)
         tokens.wipe_seeds(session, marked)
+        tokens.close_undelivered(session, marked)
         run(
             session,
             sa.update(Message).where(Message.lease_token == mark).values(lease_token=None),
@@ -292,4 +293,6 @@ def _settle(
     settled = run(session, statement).rowcount == 1
     if settled and decision.status in FINAL and not keep_seed:
         tokens.wipe_seeds(session, [claim.id])
+    if settled and decision.status in (Status.ABANDONED, Status.EXPIRED):
+        tokens.close_undelivered(session, [claim.id])
     return settled

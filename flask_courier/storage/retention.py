@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from flask_courier.core.ids import first_id
 from flask_courier.core.status import FINAL, Status
+from flask_courier.storage import tokens
 from flask_courier.storage.dialect import db_time, run
 from flask_courier.storage.models import Attempt, Content, Event, LimitCounter, Message, Token
 
@@ -31,11 +32,14 @@ def outlived(session: Session, *, now: datetime, retention: timedelta) -> list[u
     unresolved = sa.and_(
         Message.status == Status.SUPPRESSED.value, Message.id < first_id(now - _UNRESOLVED)
     )
-    found: list[uuid.UUID] = []
-    for condition in (unresolved, old):
-        statement = sa.select(Message.id).where(condition).order_by(Message.id).limit(BATCH)
-        found += [row[0] for row in run(session, statement) if row[0] not in found]
-    return found[:BATCH]
+    # A link that still works outlives its message's retention.
+    statement = (
+        sa.select(Message.id)
+        .where(sa.or_(unresolved, old), ~tokens.is_open_for(Message.id))
+        .order_by(Message.id)
+        .limit(BATCH)
+    )
+    return [row[0] for row in run(session, statement)]
 
 
 def outlived_contents(session: Session, *, now: datetime, retention: timedelta) -> list[uuid.UUID]:

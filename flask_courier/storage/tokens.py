@@ -11,10 +11,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from flask_courier.core.replies import Outcome
 from flask_courier.core.status import Status
 from flask_courier.core.tokens import Key, Purpose, Seed
 from flask_courier.storage.dialect import db_time, run
-from flask_courier.storage.models import Message, Token
+from flask_courier.storage.models import Attempt, Message, Token
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,14 @@ class SeedRow:
 _OPEN = sa.and_(Token.consumed_at.is_(None), Token.expires_at > db_time())
 
 
-def is_open_for(message_id: Any) -> sa.ColumnElement[bool]:
+def is_open_for(message_id: Any, *conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     """A condition: the message in column ``message_id`` has an open token."""
-    return sa.exists().where(Token.message_id == message_id, _OPEN)
+    return sa.exists().where(Token.message_id == message_id, _OPEN, *conditions)
+
+
+def has_fingerprint(fingerprints: Sequence[str]) -> sa.ColumnElement[bool]:
+    """A condition: the token was minted for an account in the state of these fingerprints."""
+    return Token.fingerprint.in_(fingerprints)
 
 
 def add(
@@ -222,6 +228,24 @@ def retire_other_codes(session: Session, message_id: uuid.UUID) -> None:
             Token.code_digest.is_not(None),
         )
         .values(code_digest=None),
+    )
+
+
+def close_undelivered(session: Session, message_ids: Sequence[uuid.UUID] | sa.Select[Any]) -> None:
+    """Consume the tokens of mail that nobody got, so that no trace of it is worth anything.
+
+    Mail with an attempt whose outcome is unknown may have arrived: its tokens stay.
+    """
+    arrived = sa.select(Attempt.message_id).where(Attempt.outcome == Outcome.UNKNOWN.value)
+    run(
+        session,
+        sa.update(Token)
+        .where(
+            Token.message_id.in_(message_ids),
+            Token.message_id.not_in(arrived.where(Attempt.message_id == Token.message_id)),
+            Token.consumed_at.is_(None),
+        )
+        .values(consumed_at=db_time()),
     )
 
 

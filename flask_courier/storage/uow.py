@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.orm import Session as Session  # noqa: PLC0414 - delivery names it from here
 from sqlalchemy.orm import SessionTransaction, sessionmaker
 
-from flask_courier.storage.dialect import SCHEMA_KEY
+from flask_courier.storage.dialect import SCHEMA_KEY, is_mysql
 
 T = TypeVar("T")
 
@@ -53,14 +53,17 @@ class Database:
         """A fresh session whose work is committed at the end, or not at all."""
         with self.open_session() as session:
             self.bind(session)
-            if session.get_bind().dialect.name in ("mysql", "mariadb"):
+            if is_mysql(session.get_bind().dialect):
                 # REPEATABLE READ takes gap locks, over which claims deadlock.
                 session.connection(execution_options={"isolation_level": "READ COMMITTED"})
             try:
                 yield session
                 session.commit()
-            except BaseException:
+            except BaseException as error:
                 session.rollback()
+                if isinstance(error, StatementError):
+                    # Its text ends up in logs, and the parameters of our statements are addresses.
+                    error.hide_parameters = True
                 raise
 
     def transact(self, work: Callable[[Session], T]) -> T:
@@ -87,8 +90,9 @@ def is_conflict(error: DBAPIError) -> bool:
     """Whether ``error`` says that starting the transaction again may well succeed."""
     original = error.orig
     state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
-    if state is not None:
-        return state in _CONFLICT_STATES
+    if state in _CONFLICT_STATES:
+        return True
+    # MySQL's drivers may name a state too, but it is HY000 for two of the three numbers.
     arguments = getattr(original, "args", ())
     if arguments and arguments[0] in _CONFLICT_NUMBERS:
         return True

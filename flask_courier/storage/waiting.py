@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -24,7 +25,10 @@ def seconds_until_due(session: Session) -> float | None:
         earliest, now = run(
             session,
             sa.select(sa.func.min(Message.next_attempt_at), db_time()).where(
-                _IS_QUEUED, Message.lane == int(lane)
+                # What has outlived its time is for the next sweep, and not due.
+                _IS_QUEUED,
+                Message.lane == int(lane),
+                Message.expires_at > db_time(),
             ),
         ).one()
         if earliest is not None:
@@ -32,8 +36,13 @@ def seconds_until_due(session: Session) -> float | None:
     return max(0.0, min(moments)) if moments else None
 
 
-def has_live(session: Session, *, kind: str, account_ref: str, than: uuid.UUID) -> bool:
-    """Whether the account has another mail of ``kind``, sent or waiting, with an open token."""
+def has_live(
+    session: Session, *, kind: str, account_ref: str, fingerprints: Sequence[str], than: uuid.UUID
+) -> bool:
+    """Whether the account has another mail of ``kind``, sent or waiting, with a working token.
+
+    :param fingerprints: of the account as it is; a token of another state is dead.
+    """
     statement = (
         sa.select(sa.literal(1))
         .where(
@@ -41,7 +50,7 @@ def has_live(session: Session, *, kind: str, account_ref: str, than: uuid.UUID) 
             Message.kind == kind,
             Message.id != than,
             Message.status.in_([Status.QUEUED, Status.PROCESSING, Status.SENT]),
-            tokens.is_open_for(Message.id),
+            tokens.is_open_for(Message.id, tokens.has_fingerprint(fingerprints)),
         )
         .limit(1)
     )

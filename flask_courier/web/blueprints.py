@@ -45,7 +45,7 @@ def log_blueprint(config: CourierConfig) -> Blueprint:
         url_prefix=config.log_url_prefix,
         template_folder="templates",
     )
-    blueprint.before_request(log.before_request)
+    blueprint.before_app_request(log.before_request)
     blueprint.after_request(log.after_request)
     blueprint.register_error_handler(guard.Refused, guard.refuse)
     blueprint.add_app_template_filter(wording.relative, "courier_time")

@@ -27,7 +27,7 @@ from flask_courier.web.presented import Presented, forget, present, remember, tr
 logger = logging.getLogger("flask_courier.web")
 
 _LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,3}")
-_LINK_TAIL = " ./>"
+_LINK_TAIL = " ./>?#"
 _WRONG_CODE = (
     "This code is not right, or no longer. Check it, or open the link in the mail instead, which "
     "works longer than the code."
@@ -109,7 +109,11 @@ def enter_code(challenge: Challenge, final: Callable[[Presented], Response]) -> 
         return page(challenge, "code.html", form=form, message=None)
     if not form.validate():
         return show_again(challenge, "code.html", form, message=None)
-    state = current_state()
+    state, requester = current_state(), guard.requester()
+    if requester is not None and not transact(
+        state, lambda session: flow.count_request(session, state.flows, requester)
+    ):
+        raise _too_many(state)
     secret = _redeem_text(state, challenge, str(form.email.data), str(form.code.data))
     presented = None if secret is None else present(challenge, secret, in_form=True)
     if presented is None:
@@ -154,6 +158,22 @@ def final_form(
     if fresh:
         return form(None, meta={"csrf_context": context}, data={"token": token})
     return bind(form, context, token=token)
+
+
+def foreign_form() -> Response:
+    """The answer to a form that was opened with another link than the one the browser holds now.
+
+    Not the form again: it would then be bound to an account that its reader did not see.
+    """
+    return guard.refuse(
+        Refused(
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            "form_expired",
+            "Open the link again",
+            "This page stood open too long, or another link was opened meanwhile. Nothing was "
+            "changed. Open the link in the mail again.",
+        )
+    )
 
 
 def finished(challenge: Challenge, after: str | None) -> Response:
@@ -250,8 +270,9 @@ def _redeem_text(
     room = transact(
         state, lambda session: codes.take_code_slot(session, challenge, state.flows, address)
     )
-    if "/" in text:
-        return Secret(unquote(text.rstrip(_LINK_TAIL).rpartition("/")[2]))
+    pasted = unquote(text)
+    if "/" in pasted:
+        return Secret(pasted.rstrip(_LINK_TAIL).rpartition("/")[2])
     code = Secret("".join(text.replace("-", " ").split()))
     row = transact(
         state,

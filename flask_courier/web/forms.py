@@ -47,8 +47,7 @@ class FormToken(CSRF):
         token = field.data or ""
         if not current_state().keys.check_form(token, self._binding, max_age=FORM_LIFETIME):
             raise ValidationError(
-                "This page stood open too long, or belongs to another link. Open the link again, "
-                "or send the form once more."
+                "This page stood open too long. Look at what you typed, and send it once more."
             )
 
 
@@ -115,8 +114,10 @@ class PasswordForm(ConfirmForm):
         shortest = state.config.password_min_length
         if len(field.data) < shortest:
             raise ValidationError(f"Use at least {shortest} characters.")
-        if len(field.data) > PASSWORD_LIMIT or "\0" in field.data:
-            raise ValidationError(f"Use at most {PASSWORD_LIMIT} characters, and no NUL.")
+        if len(field.data) > PASSWORD_LIMIT:
+            raise ValidationError(f"Use at most {PASSWORD_LIMIT} characters.")
+        if "\0" in field.data or not _is_text(field.data):
+            raise ValidationError("This password holds what is no character; choose another.")
         policy = state.hooks().password_policy
         objection = None if policy is None else policy(field.data)
         if objection:
@@ -144,23 +145,30 @@ def bind(form: type[FormT], context: str, **data: Any) -> FormT:
     if not request.is_json:
         return form(meta=meta, data=data)
     body = json_object()
-    if body is None:
-        raise Refused(
-            HTTPStatus.BAD_REQUEST,
-            "body",
-            "This request could not be read",
-            "Send a JSON object with the fields of the form.",
-        )
     fields = {name: value for name, value in body.items() if isinstance(value, str)}
     if "password" in fields:
         fields.setdefault("confirm", fields["password"])
     return form(ImmutableMultiDict(fields), meta={**meta, "csrf": False})
 
 
-def json_object() -> dict[str, Any] | None:
-    """The JSON object that came with the request, or None if none did."""
-    body: Any = request.get_json(silent=True)
-    return cast("dict[str, Any]", body) if isinstance(body, dict) else None
+def json_object() -> dict[str, Any]:
+    """The JSON object that was sent.
+
+    :raises Refused: if JSON was announced and no object came.
+    """
+    try:
+        body: Any = request.get_json(silent=True)
+    except RecursionError:
+        # Thousands of brackets, one in the other: nobody's form.
+        body = None
+    if not isinstance(body, dict):
+        raise Refused(
+            HTTPStatus.BAD_REQUEST,
+            "body",
+            "This request could not be read",
+            "Send a JSON object with the fields of the form.",
+        )
+    return cast("dict[str, Any]", body)
 
 
 def invalid(form: CourierForm) -> Refused:
@@ -176,6 +184,11 @@ def invalid(form: CourierForm) -> Refused:
         " ".join(error for found in errors.values() for error in found),
         errors=errors,
     )
+
+
+def _is_text(value: str) -> bool:
+    """Whether ``value`` can be encoded; a lone surrogate, which JSON can hold, cannot."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _address(field: Field) -> str:

@@ -27,9 +27,9 @@ NO_DELAY = timedelta(0)
 LONGEST_DELAY = timedelta(seconds=2)
 BASE_TEMPLATE = "courier/web/base.html"
 
-#: No script at all; styles, images and form targets of this origin alone.
+#: No script at all; styles and images of this origin alone.
 _POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
+    "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action {targets}; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -115,9 +115,17 @@ def after_request(response: Response) -> Response:
     # no-referrer on forms would make browsers send "Origin: null" with their POST.
     headers.setdefault("Referrer-Policy", "same-origin")
     if current_state().config.base_template is None:
-        headers["Content-Security-Policy"] = _POLICY
+        headers["Content-Security-Policy"] = _POLICY.format(targets=_form_targets())
     headers.add("Vary", "Accept")
     return response
+
+
+def _form_targets() -> str:
+    """Where a form may lead: this origin, and what it redirects to after the flow."""
+    config = current_state().config
+    onward = (config.after_recovery_url, config.after_verification_url)
+    foreign = sorted({links.origin(url) for url in onward if url and "://" in url})
+    return " ".join(["'self'", *foreign])
 
 
 def refuse(refused: Refused) -> Response:
@@ -203,9 +211,8 @@ def requester() -> str | None:
     A private peer with a forwarding header is a proxy that nobody told Flask of: everybody would
     share its one limit.
     """
-    try:
-        address = ipaddress.ip_address(request.remote_addr or "")
-    except ValueError:
+    address = _peer()
+    if address is None:
         return None
     if (address.is_private or address.is_loopback) and is_forwarded():
         return None
@@ -230,9 +237,8 @@ def is_forwarded() -> bool:
 
 def is_loopback_request() -> bool:
     """Whether client and Host name are this machine, with nothing in between."""
-    try:
-        peer = ipaddress.ip_address(request.remote_addr or "")
-    except ValueError:
+    peer = _peer()
+    if peer is None:
         return False
     return peer.is_loopback and is_loopback_name(_host_name()) and not is_forwarded()
 
@@ -245,6 +251,16 @@ def is_loopback_name(host: str) -> bool:
 def binding(*parts: str) -> str:
     """What a form token is bound to; long enough that no other form has the same."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _peer() -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """Who is at the other end; a dual-stack socket writes IPv4 addresses as IPv6 ones."""
+    try:
+        address = ipaddress.ip_address(request.remote_addr or "")
+    except ValueError:
+        return None
+    mapped = getattr(address, "ipv4_mapped", None)
+    return address if mapped is None else mapped
 
 
 def _host_name() -> str:

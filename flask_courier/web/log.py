@@ -55,7 +55,14 @@ class Query:
 
 
 def before_request() -> None:
-    """Answer 404 to everybody who was not let in: the page does not exist for them."""
+    """Answer 404 to everybody who was not let in: the log does not exist for them.
+
+    Asked of the whole application, by path: a wrong method or a missing slash is answered by
+    Flask itself, and would tell.
+    """
+    prefix = current_state().config.log_url_prefix
+    if not (request.path + "/").startswith(prefix + "/"):
+        return
     if not _is_allowed("list"):
         abort(HTTPStatus.NOT_FOUND)
 
@@ -116,7 +123,7 @@ def message(message_id: uuid.UUID) -> Response:
     content = details.content.masked() if details.content and _is_allowed("read_content") else None
     if guard.wants_json():
         return jsonify(representation.of_details(state, details, content))
-    link, code = _live_credentials(state, details)
+    link, code = _live_credentials(state, details) if content else (None, None)
     entry = details.entry
     return _page(
         "message.html",

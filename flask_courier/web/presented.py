@@ -36,10 +36,13 @@ class Presented:
 
 
 def presented_by_client(challenge: Challenge) -> Presented | None:
-    """The token in the form or the JSON body, else the one in the cookie; None if it is dead."""
-    in_form: object = (
-        (json_object() or {}).get("token") if request.is_json else request.form.get("token")
-    )
+    """The token in the form or the JSON body, else the one in the cookie; None if it is dead.
+
+    :raises Refused: if JSON was announced and no object came.
+    """
+    in_form: object = None
+    if request.method == "POST":
+        in_form = (json_object() if request.is_json else request.form).get("token")
     if isinstance(in_form, str) and in_form:
         return present(challenge, Secret(in_form), in_form=True)
     cookie = request.cookies.get(_cookie_name(challenge))

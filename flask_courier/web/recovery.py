@@ -34,12 +34,16 @@ def password() -> Response:
     presented = presented_by_client(RECOVERY)
     if presented is None:
         return challenge.dead_link(RECOVERY)
-    if request.method != "POST":
-        if guard.wants_json():
-            return challenge.describe(["password"])
-        return _first_form(presented)
+    if request.method == "POST":
+        return _change(presented)
+    return challenge.describe(["password"]) if guard.wants_json() else _first_form(presented)
+
+
+def _change(presented: Presented) -> Response:
     form = challenge.final_form(RECOVERY, PasswordForm, presented)
     if not form.validate():
+        if "form_token" in form.errors:
+            return challenge.foreign_form()
         return challenge.show_again(RECOVERY, "password.html", form, **_context(presented))
     state = current_state()
     new = Secret(form.password.data)

@@ -33,14 +33,17 @@ def confirm() -> Response:
     presented = presented_by_client(VERIFICATION)
     if presented is None:
         return challenge.dead_link(VERIFICATION)
-    if request.method != "POST":
-        if guard.wants_json():
-            return challenge.describe([])
-        return _first_form(presented)
+    if request.method == "POST":
+        return _verify(presented)
+    return challenge.describe([]) if guard.wants_json() else _first_form(presented)
+
+
+def _verify(presented: Presented) -> Response:
     form = challenge.final_form(VERIFICATION, ConfirmForm, presented)
-    address = presented.token.masked_address
     if not form.validate():
-        return challenge.show_again(VERIFICATION, "confirm.html", form, address=address)
+        if "form_token" in form.errors:
+            return challenge.foreign_form()
+        return challenge.show_again(VERIFICATION, "confirm.html", form, **_context(presented))
     state = current_state()
     done = transact(state, lambda session: flow.complete(session, state.flows, presented.token))
     if not done:
@@ -51,6 +54,8 @@ def confirm() -> Response:
 
 def _first_form(presented: Presented) -> Response:
     form = challenge.final_form(VERIFICATION, ConfirmForm, presented, fresh=True)
-    return challenge.page(
-        VERIFICATION, "confirm.html", form=form, address=presented.token.masked_address
-    )
+    return challenge.page(VERIFICATION, "confirm.html", form=form, **_context(presented))
+
+
+def _context(presented: Presented) -> dict[str, object]:
+    return {"address": presented.token.masked_address}
