@@ -62,7 +62,7 @@ class Site:
         """Every row of one of our tables."""
         with self.app.app_context():
             selected = self.db.session.execute(self.db.metadata.tables[table].select())
-            return [dict(row._mapping) for row in selected]  # noqa: SLF001 - SQLAlchemy's public name
+            return [dict(row._mapping) for row in selected]
 
     def post(self, client: FlaskClient, path: str, **fields: str) -> Any:
         """Open the page at ``path``, fill its form in, and send it."""
@@ -86,7 +86,7 @@ def make_site(url: str, *, create: bool = True, **config: Any) -> Site:
 
     db = SQLAlchemy(model_class=Base)
 
-    class User(db.Model):  # type: ignore[name-defined,misc]  # Flask-SQLAlchemy builds it
+    class User(db.Model):  # type: ignore[name-defined]  # Flask-SQLAlchemy builds it
         id: Mapped[int] = mapped_column(primary_key=True)
         email: Mapped[str] = mapped_column(unique=True, type_=db.String(320))
         name: Mapped[str | None] = mapped_column(type_=db.String(200))

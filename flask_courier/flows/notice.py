@@ -129,4 +129,3 @@ def _checked(context: Context) -> dict[str, Any]:
         if _NUL.search(text):
             raise ContextError(f"the context value of {name!r} holds NUL, which no database stores")
     return dict(context)
-
