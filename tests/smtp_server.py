@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -75,11 +76,10 @@ class MailServer:
     @property
     def mails(self) -> list[EmailMessage]:
         """What arrived, parsed."""
-        parsed = [
+        return [
             message_from_bytes(envelope.original_content or b"", policy=policy.default)
             for envelope in self.envelopes
         ]
-        return [mail for mail in parsed if isinstance(mail, EmailMessage)]
 
     def wait_for(self, count: int) -> list[EmailMessage]:
         """Wait until ``count`` mails have arrived in all; answer them."""
@@ -101,14 +101,14 @@ class _Handler:
     def __init__(self, server: MailServer) -> None:
         self._server = server
 
-    async def handle_EHLO(  # noqa: N802, PLR0917 - aiosmtpd's own name and signature
+    async def handle_EHLO(  # noqa: N802 - aiosmtpd's own name and signature
         self, server: Any, session: Session, envelope: Any, hostname: str, responses: list[str]
     ) -> list[str]:
         del server, envelope
         session.host_name = hostname
         return responses
 
-    async def handle_MAIL(  # noqa: N802, PLR0917
+    async def handle_MAIL(  # noqa: N802
         self, server: Any, session: Any, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         del server, session
@@ -118,7 +118,7 @@ class _Handler:
         envelope.mail_options.extend(options)
         return "250 2.1.0 OK"
 
-    async def handle_RCPT(  # noqa: N802, PLR0917
+    async def handle_RCPT(  # noqa: N802
         self, server: Any, session: Any, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         del server, session, options
@@ -169,17 +169,19 @@ def smtp_server(
 
     def protocol() -> SMTP:
         server.connections += 1
-        return SMTP(
+        smtp = SMTP(
             _Handler(server),
             hostname="mail.acme.example",
             tls_context=tls if security == "starttls" else None,
             require_starttls=security == "starttls",
             authenticator=authenticate if login else None,
-            auth_required=login,
             auth_require_tls=security == "starttls",
             auth_exclude_mechanism=without_auth,
             enable_SMTPUTF8=True,
         )
+        # Its constructor warns of AUTH without TLS, and implicit TLS it does not see.
+        smtp._auth_required = login
+        return smtp
 
     with served(protocol, port, tls if security == "implicit" else None) as bound:
         server.port = bound
@@ -187,6 +189,15 @@ def smtp_server(
             yield server
         finally:
             server.may_answer.set()
+
+
+@contextmanager
+def closed_port() -> Iterator[int]:
+    """A loopback port where nobody listens; ``smtp_server`` may, nobody else will take it."""
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", 0))
+        yield holder.getsockname()[1]
 
 
 @contextmanager

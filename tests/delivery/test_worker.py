@@ -1,0 +1,444 @@
+"""The worker: what becomes of a message, whatever the server, its templates or the database do."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from email import message_from_bytes
+from typing import Any
+
+import jinja2
+import pytest
+
+from flask_courier.delivery import worker
+from tests.databases import every_database
+from tests.delivery.mails import (
+    LONG_AGO,
+    deliver_again,
+    in_thread,
+    make_due,
+    only,
+    queue_own,
+    queue_recovery,
+    recorded,
+    states,
+    watched,
+)
+from tests.observation import update
+from tests.scripted_smtp import DROP, ScriptedServer, scripted_smtp
+from tests.site import SECRET, Site
+from tests.smtp_server import MailServer, closed_port, smtp_server
+
+MakeSite = Callable[..., Site]
+
+#: A database that says at once that it is locked.
+IMPATIENT = {"SQLALCHEMY_ENGINE_OPTIONS": {"connect_args": {"timeout": 0.05}}}
+OUTAGE = "smtp://localhost:{}/?disable_starttls=true"
+
+
+def site_at(sites: MakeSite, server: ScriptedServer, **config: Any) -> Site:
+    """A site that delivers through a scripted server."""
+    return sites(COURIER_SMTP_URI=server.uri, **config)
+
+
+@contextmanager
+def locked(site: Site) -> Iterator[None]:
+    """Hold the write lock of the site's SQLite file."""
+    with site.app.app_context():
+        path = site.db.engine.url.database
+    assert path is not None
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+    finally:
+        connection.close()
+
+
+# A server that is down
+
+
+def test_outage_changes_no_answer(sites: MakeSite) -> None:
+    """With the SMTP server down, a request is answered as it is with one."""
+    with closed_port() as port:
+        site = sites(COURIER_SMTP_URI=OUTAGE.format(port))
+        site.add_user()
+        answer = site.post(site.client, "/account/recovery", email="ada@example.com")
+    assert (303, "/account/recovery/code") == (answer.status_code, answer.location)
+
+
+@every_database
+def test_outage_uses_no_attempt(sites: MakeSite) -> None:
+    """A mail that met no server waits, and none of its attempts is used."""
+    with closed_port() as port:
+        site = sites(COURIER_SMTP_URI=OUTAGE.format(port))
+        queue_own(site)
+        assert {"queued": 1} == site.deliver()
+    row, attempt = only(site), only(site, "courier_attempt")
+    assert ("queued", "transport_fault", 0, 1) == (
+        row["status"],
+        row["reason"],
+        row["attempts"],
+        row["claims"],
+    )
+    assert ("dial", "transport_fault") == (attempt["phase"], attempt["outcome"])
+
+
+def test_outage_is_told_on_the_log_page(sites: MakeSite) -> None:
+    """The log page says in words that the server could not be reached, and quotes the error."""
+    with closed_port() as port:
+        site = sites(COURIER_SMTP_URI=OUTAGE.format(port))
+        site.courier.log_access(lambda _permission: True)
+        queue_own(site)
+        site.deliver()
+    page = site.client.get(f"/courier/messages/{only(site)['id']}").text
+    assert "The SMTP server could not be reached" in page
+    assert "no connection: Connection refused" in page
+
+
+@every_database
+def test_mail_arrives_after_an_outage(sites: MakeSite) -> None:
+    """A mail that met no server arrives when the server is back at the same place."""
+    with closed_port() as port:
+        site = sites(COURIER_SMTP_URI=OUTAGE.format(port))
+        queue_own(site)
+        site.deliver()
+        with smtp_server(security="none", port=port, login=False) as server:
+            assert {"sent": 1} == deliver_again(site)
+            assert ["Hello"] == [mail["Subject"] for mail in server.wait_for(1)]
+
+
+def test_long_outage_is_no_poison(sites: MakeSite) -> None:
+    """After many faults of the transport, one unforeseen failure does not abandon a message."""
+    with closed_port() as port:
+        site = sites(COURIER_SMTP_URI=OUTAGE.format(port))
+        site.app.jinja_env.globals["divisor"] = divisor = {"value": 1}
+        queue_own(site, text="{{ 1 / divisor.value }}")
+        for _ in range(6):
+            deliver_again(site)
+        divisor["value"] = 0
+        update(site, "courier_message", prepared_at=None)
+        deliver_again(site)
+    assert [("queued", "failed")] == states(site)
+
+
+# What the server says
+
+
+@every_database
+def test_deferred_mail_runs_out_of_retries(sites: MakeSite) -> None:
+    """A mail that is put off every time uses its attempts and is then given up."""
+    with scripted_smtp(RCPT="450 4.2.0 greylisted") as server:
+        site = site_at(sites, server, COURIER_MESSAGE_RETRIES=2)
+        queue_own(site)
+        told = [deliver_again(site) for _ in range(4)]
+    assert [{"queued": 1}, {"queued": 1}, {"abandoned": 1}, {}] == told
+    assert [("abandoned", "retries_exhausted")] == states(site)
+    assert (3, 450, "4.2.0 greylisted") == tuple(
+        only(site)[name] for name in ("attempts", "last_code", "last_error")
+    )
+
+
+def test_rejected_mail_is_abandoned_alone(sites: MakeSite) -> None:
+    """A rejected mail is given up at once; those around it go out."""
+
+    def answer(line: bytes) -> str:
+        return "550 5.1.1 no such user" if b"eve" in line else "250 OK"
+
+    with scripted_smtp(RCPT=answer) as server:
+        site = site_at(sites, server)
+        for name in ("ada", "eve", "bob"):
+            queue_own(site, f"{name}@example.com")
+        assert {"sent": 2, "abandoned": 1} == site.deliver()
+    assert [("sent", None), ("abandoned", "rejected"), ("sent", None)] == states(site)
+
+
+def test_expired_mail_is_never_sent(sites: MakeSite) -> None:
+    """A mail whose time is over ends without an attempt."""
+    with scripted_smtp() as server:
+        site = site_at(sites, server)
+        queue_own(site)
+        update(site, "courier_message", expires_at=LONG_AGO)
+        assert {} == site.deliver()
+    assert ([("expired", None)], []) == (states(site), server.dialogues)
+
+
+def test_retry_is_a_copy(sites: MakeSite) -> None:
+    """A mail that was put off is sent again byte for byte, Message-ID and token included."""
+    with scripted_smtp(DOT=["451 4.3.0 later", "250 OK"]) as server:
+        site = site_at(sites, server)
+        site.add_user()
+        queue_recovery(site)
+        assert [{"queued": 1}, {"sent": 1}] == [site.deliver(), deliver_again(site)]
+    first, second = (dialogue.payloads[0] for dialogue in server.dialogues)
+    assert first == second
+
+
+def test_unknown_outcome_repeats_account_mail_once(sites: MakeSite) -> None:
+    """Account mail of unknown outcome is sent once more as a copy; then it is held."""
+    with scripted_smtp(DOT=DROP) as server:
+        site = site_at(sites, server)
+        site.add_user()
+        queue_recovery(site)
+        told = [deliver_again(site) for _ in range(3)]
+    assert [{"queued": 1}, {"held": 1}, {}] == told
+    first, second = (dialogue.payloads[0] for dialogue in server.dialogues)
+    assert first == second
+    assert message_from_bytes(first)["Message-ID"] == only(site)["message_id_header"]
+
+
+def test_unknown_outcome_holds_a_notice(sites: MakeSite) -> None:
+    """A mail without a token whose outcome is unknown is not repeated."""
+    with scripted_smtp(DOT=DROP) as server:
+        site = site_at(sites, server)
+        queue_own(site)
+        assert [{"held": 1}, {}] == [deliver_again(site), deliver_again(site)]
+    assert [("held", "outcome_unknown")] == states(site)
+
+
+def test_dropped_key_prepares_again(sites: MakeSite) -> None:
+    """A retry under new keys alone carries a new token, which those keys know."""
+    with scripted_smtp(DOT=["451 4.3.0 later", "250 OK"]) as server:
+        old = site_at(sites, server)
+        old.add_user()
+        queue_recovery(old)
+        old.deliver()
+        new = site_at(sites, server, SECRET_KEY="b" * 32)
+        make_due(new)
+        [mail] = recorded(new)
+    assert mail.token is not None
+    opened = new.client.get(f"/account/recovery/{mail.token}")
+    assert (303, 1) == (opened.status_code, len(new.rows("courier_token")))
+
+
+def test_kept_key_retries_a_copy(sites: MakeSite) -> None:
+    """A retry after a rotation uses the key that minted, as long as it is a fallback."""
+    with scripted_smtp(DOT=["451 4.3.0 later", "250 OK"]) as server:
+        old = site_at(sites, server)
+        old.add_user()
+        queue_recovery(old)
+        old.deliver()
+        deliver_again(site_at(sites, server, SECRET_KEY="b" * 32, SECRET_KEY_FALLBACKS=[SECRET]))
+    first, second = (dialogue.payloads[0] for dialogue in server.dialogues)
+    assert first == second
+
+
+# Messages that cannot be handled
+
+
+def test_failing_template_stops_nobody_else(site: Site) -> None:
+    """A mail whose template raises is given back; the others go out."""
+    queue_own(site, text="{{ 1 / 0 }}")
+    queue_own(site)
+    assert {"sent": 1} == site.deliver()
+    assert [("queued", "failed"), ("sent", None)] == states(site)
+
+
+def test_poison_is_given_up(site: Site) -> None:
+    """A mail that raises each time is given up at the fifth."""
+    queue_own(site, text="{{ 1 / 0 }}")
+    seen = []
+    for _ in range(5):
+        deliver_again(site)
+        seen += states(site)
+    assert [("queued", "failed")] * 4 + [("abandoned", "poison")] == seen
+    assert "ZeroDivisionError" == only(site)["last_error"]
+
+
+def test_unusable_template_is_given_up_at_once(sites: MakeSite) -> None:
+    """A mail that no template can make into a mail is given up, with the reason."""
+    with scripted_smtp() as server:
+        site = site_at(sites, server)
+        queue_own(site, subject="a{{ '\\0' }}b")
+        site.deliver()
+    assert ([("abandoned", "template")], []) == (states(site), server.dialogues)
+    assert (
+        "a header of this mail would hold CR, LF or NUL; it was not sent"
+        == only(site)["last_error"]
+    )
+
+
+def override(site: Site, name: str, source: str) -> None:
+    """Put a template of the application's own before one of ours."""
+    with site.app.app_context():
+        present = site.app.jinja_env.loader
+        assert present is not None
+        added = jinja2.DictLoader({name: source})
+        site.app.jinja_env.loader = jinja2.ChoiceLoader([added, present])
+
+
+def test_template_without_link_is_given_up_at_once(site: Site) -> None:
+    """An application's recovery mail without link and code is given up, its token dropped."""
+    site.add_user()
+    override(site, "courier/mail/recovery.txt", "hello")
+    queue_recovery(site)
+    site.deliver()
+    assert ([("abandoned", "template")], []) == (states(site), site.rows("courier_token"))
+    assert only(site)["last_error"].startswith("the template courier/mail/recovery.txt shows")
+
+
+def test_nothing_says_where_links_lead(sites: MakeSite) -> None:
+    """A mail with a link that nobody can build is given up, with what to set."""
+    site = sites()
+    site.add_user()
+    queue_recovery(site)
+    sites(COURIER_PUBLIC_URL=None).deliver()
+    assert [("abandoned", "template")] == states(site)
+    assert (
+        "set COURIER_PUBLIC_URL: nothing says where links should lead" == only(site)["last_error"]
+    )
+
+
+def test_forgotten_text_is_written_again(sites: MakeSite) -> None:
+    """A retry whose text is gone is prepared again."""
+    with scripted_smtp(DOT=["451 4.3.0 later", "250 OK"]) as server:
+        site = site_at(sites, server)
+        queue_own(site)
+        site.deliver()
+        with site.app.app_context(), site.db.engine.begin() as connection:
+            connection.execute(site.db.metadata.tables["courier_content"].delete())
+        assert {"sent": 1} == deliver_again(site)
+    assert 1 == len(site.rows("courier_content"))
+
+
+def test_unknown_kind_is_given_back(sites: MakeSite, database_url: str) -> None:
+    """A kind without templates here waits for a process that has them."""
+    older, newer = sites(), sites(database_url)
+    queue_own(newer)
+    assert {} == older.deliver()
+    assert [("queued", "unknown_kind")] == states(older)
+    assert {"sent": 1} == deliver_again(newer)
+
+
+# The database
+
+
+def test_result_is_kept_until_it_can_be_written(sites: MakeSite) -> None:
+    """An accepted mail whose result meets a locked database is recorded once that is free."""
+    with smtp_server(security="none", login=False) as server:
+        site = sites(COURIER_SMTP_URI=OUTAGE.format(server.port), **IMPATIENT)
+        queue_own(site)
+        server.may_answer.clear()
+        with in_thread(site.deliver), watched("record_failed") as failed:
+            assert server.at_dot.wait(20)
+            with locked(site):
+                server.may_answer.set()
+                assert failed.wait(20)
+    assert (1, [("sent", None)]) == (len(server.envelopes), states(site))
+    assert ["accepted"] == [row["outcome"] for row in site.rows("courier_attempt")]
+
+
+def test_result_that_cannot_be_written(sites: MakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the database stays away, the message stays leased; its copy has the same Message-ID."""
+    monkeypatch.setattr(worker, "_RECORD_WAITS", ())
+    with smtp_server(security="none", login=False) as server:
+        site = sites(COURIER_SMTP_URI=OUTAGE.format(server.port), **IMPATIENT)
+        queue_own(site)
+        server.may_answer.clear()
+        with in_thread(site.deliver), watched("release_failed") as failed:
+            assert server.at_dot.wait(20)
+            with locked(site):
+                server.may_answer.set()
+                assert failed.wait(20)
+        assert [("processing", None)] == states(site)
+        update(site, "courier_message", lease_until=LONG_AGO)
+        assert {"sent": 1} == site.deliver()
+        first, second = server.mails
+    assert first["Message-ID"] == second["Message-ID"]
+
+
+def test_lost_lease_keeps_the_attempt_alone(sites: MakeSite) -> None:
+    """A worker that has lost its lease writes its attempt down and decides nothing."""
+    with smtp_server(security="none", login=False) as server:
+        site = sites(COURIER_SMTP_URI=OUTAGE.format(server.port))
+        queue_own(site)
+        server.may_answer.clear()
+        with in_thread(site.deliver):
+            assert server.at_dot.wait(20)
+            update(site, "courier_message", lease_token="f" * 32)
+            server.may_answer.set()
+    assert ([("processing", None)], "accepted") == (
+        states(site),
+        only(site, "courier_attempt")["outcome"],
+    )
+
+
+def test_lease_lost_before_the_wire_sends_nothing(
+    mailing_site: Site, mail_server: MailServer
+) -> None:
+    """A claim that another worker took over while it waited is not prepared."""
+    site = mailing_site
+    queue_own(site)
+    database = site.app.extensions["courier"].database
+    preparer = site.app.extensions["courier"].worker_parts("test").preparer
+    [claim] = database.transact(worker_claim)
+    update(site, "courier_message", lease_token="f" * 32)
+    assert database.transact(lambda session: preparer.parcel(session, claim)) is None
+    assert 0 == mail_server.connections
+
+
+def worker_claim(session: Any) -> Any:
+    """Claim one message as a worker does."""
+    from flask_courier.delivery.prepare import LEASE
+    from flask_courier.storage import outbox
+
+    return outbox.claim(session, count=1, lease=LEASE)
+
+
+def test_drain_of_a_locked_database_raises(sites: MakeSite) -> None:
+    """``deliver_pending`` tells its caller that the queue cannot be read."""
+    site = sites(**IMPATIENT)
+    queue_own(site)
+    with locked(site), pytest.raises(Exception) as caught:  # noqa: PT011
+        site.deliver()
+    assert "Conflict" == type(caught.value).__name__
+
+
+def test_one_connection_takes_all(sites: MakeSite) -> None:
+    """With one connection allowed, ten mails share one connection and one login."""
+    with scripted_smtp() as server:
+        site = site_at(sites, server, COURIER_SMTP_CONNECTIONS=1)
+        for number in range(10):
+            queue_own(site, f"user{number}@example.com")
+        assert {"sent": 10} == site.deliver()
+    assert [10] == [len(dialogue.payloads) for dialogue in server.dialogues]
+
+
+def test_connections_are_bounded(
+    sites: MakeSite, mail_server: MailServer, mail_config: dict[str, Any]
+) -> None:
+    """More mails than connections open no more connections than are allowed, each with one AUTH."""
+    site = sites(**mail_config, COURIER_SMTP_CONNECTIONS=2)
+    for number in range(9):
+        queue_own(site, f"user{number}@example.com")
+    assert {"sent": 9} == site.deliver()
+    assert (2, 2) == (mail_server.connections, len(mail_server.logins))
+
+
+def test_account_mail_goes_first(sites: MakeSite) -> None:
+    """Account mail that was asked for last overtakes the notices before it."""
+    with scripted_smtp() as server:
+        site = site_at(sites, server, COURIER_SMTP_CONNECTIONS=1)
+        site.add_user()
+        for number in range(5):
+            queue_own(site, f"user{number}@example.com")
+        queue_recovery(site)
+        site.deliver()
+    recipients = [line for line in server.dialogues[0].commands if line.startswith(b"RCPT")]
+    assert b"RCPT TO:<ada@example.com>" in recipients[:2]
+
+
+@pytest.mark.parametrize("breakage", ["template", "table"])
+def test_log_names_no_address(site: Site, caplog: pytest.LogCaptureFixture, breakage: str) -> None:
+    """What the worker logs of a failure, its SQL included, names no address."""
+    if breakage == "template":
+        queue_own(site, "secret.person@example.com", text="{{ 1 / 0 }}")
+    else:
+        queue_recovery(site, "secret.person@example.com")
+        with site.app.app_context(), site.db.engine.begin() as connection:
+            connection.exec_driver_sql('DROP TABLE "user"')
+    site.deliver()
+    assert "a message could not be handled" in caplog.text
+    assert "secret.person" not in caplog.text

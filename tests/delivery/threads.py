@@ -1,0 +1,22 @@
+"""Sites whose worker is a thread of the test's own process."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from flask_courier.delivery.thread import EmbeddedWorker
+from tests.site import Site
+
+
+def embedded(site: Site) -> EmbeddedWorker:
+    """The site's worker."""
+    functions: list[Any] = site.app.before_request_funcs[None]
+    owners = [getattr(function, "__self__", None) for function in functions]
+    [worker] = [owner for owner in owners if isinstance(owner, EmbeddedWorker)]
+    return worker
+
+
+def worker_threads() -> list[threading.Thread]:
+    """The worker threads of this process that run."""
+    return [thread for thread in threading.enumerate() if thread.name == "flask_courier.worker"]
