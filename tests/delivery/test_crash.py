@@ -110,17 +110,19 @@ def test_kill_on_the_wire_repeats_a_copy(
     assert 1 == len({envelope.original_content for envelope in cleartext.envelopes})
 
 
-def test_kill_under_load_loses_nothing(
-    sites: MakeSite, database_url: str, cleartext: MailServer
-) -> None:
-    """Of forty mails each arrives, though the process was killed amid them; copies are few."""
-    body = """
+FORTY = """
         for number in range(40):
             queue_own(site, f"user{number}@example.com")
         print("committed", flush=True)
         sys.stdin.read()
     """
-    with script(body, database_url, OUTAGE.format(cleartext.port)) as process:
+
+
+def test_kill_under_load_loses_nothing(
+    sites: MakeSite, database_url: str, cleartext: MailServer
+) -> None:
+    """Of forty mails each arrives, though the process was killed amid them; copies are few."""
+    with script(FORTY, database_url, OUTAGE.format(cleartext.port)) as process:
         cleartext.wait_for(5)
         assert "committed" == line(process)
         kill(process)

@@ -394,10 +394,7 @@ def test_exit_right_after_commit_loses_nothing(
     assert (1 if status == "sent" else 0) == len(cleartext.envelopes)
 
 
-@pytest.mark.parametrize("database_name", ["sqlite", "postgresql"], indirect=True)
-def test_fork(sites: MakeSite, database_url: str, cleartext: MailServer) -> None:
-    """A forked child has a worker of its own, on connections of its own; so does its parent."""
-    body = """
+FORK = """
         queue_own(site, "before@example.com")
         eventually([("sent", None)], lambda: states(site))
         child = os.fork()
@@ -413,15 +410,18 @@ def test_fork(sites: MakeSite, database_url: str, cleartext: MailServer) -> None
             embedded(site).stop()
             os._exit(0)
     """
-    with script(body, database_url, OUTAGE.format(cleartext.port)) as process:
+
+
+@pytest.mark.parametrize("database_name", ["sqlite", "postgresql"], indirect=True)
+def test_fork(sites: MakeSite, database_url: str, cleartext: MailServer) -> None:
+    """A forked child has a worker of its own, on connections of its own; so does its parent."""
+    with script(FORK, database_url, OUTAGE.format(cleartext.port)) as process:
         assert 0 == process.wait(60), process.communicate()
     mails = [mail["To"] for mail in cleartext.mails]
     assert ["before@example.com", "child@example.com", "parent@example.com"] == sorted(mails)
 
 
-def test_fork_in_mid_transaction(sites: MakeSite, database_url: str) -> None:
-    """A fork waits for the worker's transaction: SQLite would hold its lock in the child."""
-    body = """
+FORK_IN_MID_TRANSACTION = """
         from sqlalchemy import event
         with site.app.app_context():
             engine = site.db.engine
@@ -442,7 +442,11 @@ def test_fork_in_mid_transaction(sites: MakeSite, database_url: str) -> None:
         assert (child, 0) == os.waitpid(child, 0)
         eventually([("sent", None)] * 2, lambda: states(site))
     """
-    with script(body, database_url, "log:") as process:
+
+
+def test_fork_in_mid_transaction(sites: MakeSite, database_url: str) -> None:
+    """A fork waits for the worker's transaction: SQLite would hold its lock in the child."""
+    with script(FORK_IN_MID_TRANSACTION, database_url, "log:") as process:
         assert 0 == process.wait(60), process.communicate()
 
 

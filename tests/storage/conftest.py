@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
 import sqlalchemy as sa
@@ -16,21 +16,27 @@ from tests.site import Site, make_site
 
 @pytest.fixture(scope="session")
 def storage_sites(
-    server_databases: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory
+    worker_id: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Site]]:
-    """The site on the database of this name, made when it is first asked for."""
-    made: dict[str, Site] = {}
+    """The site on the database of this name, made when it is first asked for.
 
-    def site_on(name: str) -> Site:
-        if name not in made:
-            folder: Path = tmp_path_factory.mktemp("storage")
-            url = databases.sqlite_url(folder) if name == "sqlite" else server_databases(name)
-            made[name] = make_site(url)
-        return made[name]
+    Its database is its own: other tests drop tables.
+    """
+    with ExitStack() as stack:
+        made: dict[str, Site] = {}
 
-    yield site_on
-    for site in made.values():
-        engine_of(site).dispose()
+        def url_of(name: str) -> str:
+            if name == "sqlite":
+                return databases.sqlite_url(tmp_path_factory.mktemp("storage"))
+            return stack.enter_context(databases.fresh_database(name, f"storage_{worker_id}"))
+
+        def site_on(name: str) -> Site:
+            if name not in made:
+                made[name] = make_site(url_of(name))
+                stack.callback(engine_of(made[name]).dispose)
+            return made[name]
+
+        yield site_on
 
 
 @pytest.fixture

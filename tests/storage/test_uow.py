@@ -67,6 +67,16 @@ def test_other_database_errors_are_not_repeated(database: Database) -> None:
     assert [1] == runs
 
 
+@every_database
+def test_error_shows_no_values(database: Database) -> None:
+    """What a failed statement was to store stands in no error text, which ends up in logs."""
+    database.transact(lambda session: add_worker(session, "hunter2"))
+    with pytest.raises(IntegrityError) as caught:
+        database.transact(lambda session: add_worker(session, "hunter2"))
+    own_words = str(caught.value).replace(str(caught.value.orig), "")
+    assert ("hunter2" in own_words, "INSERT INTO courier_worker" in own_words) == (False, True)
+
+
 @pytest.mark.parametrize("database_name", ["postgresql", "mysql"], indirect=True)
 def test_isolation_is_read_committed_where_it_matters(database: Database) -> None:
     """On MariaDB our transactions see what others committed meanwhile, as on PostgreSQL."""
@@ -188,6 +198,28 @@ def test_lock_that_gets_free_is_waited_for_once_more(
         impatient.transact(work)
     assert [1, 1] == runs
     assert [("a", 2)] == rows(database, LimitCounter.key, LimitCounter.count)
+
+
+@pytest.mark.parametrize("database_name", ["sqlite", "mysql"], indirect=True)
+def test_other_error_of_the_second_run_is_handed_on(
+    database: Database, impatient: Database
+) -> None:
+    """What goes wrong after a conflict is told as what it is, and is no Conflict."""
+    runs: list[int] = []
+    with ExitStack() as holder:
+        limits.lock(holder.enter_context(database.unit_of_work()), "a")
+
+        def work(session: Session) -> None:
+            runs.append(1)
+            if len(runs) == 2:
+                holder.close()
+                add_worker(session)
+                add_worker(session)
+            limits.lock(session, "a")
+
+        with pytest.raises(IntegrityError):
+            impatient.transact(work)
+    assert ([1, 1], []) == (runs, rows(database, Worker.name))
 
 
 @pytest.mark.parametrize("database_name", ["mysql"], indirect=True)
