@@ -6,11 +6,11 @@ committed.
 
 from __future__ import annotations
 
-from blinker import Namespace
+from blinker import NamedSignal, Namespace
 
 _signals = Namespace()
 
 #: A new password was set through recovery; ``account_ref`` names the account.
-recovery_completed = _signals.signal("recovery-completed")
+recovery_completed: NamedSignal = _signals.signal("recovery-completed")
 #: An address was verified; ``account_ref`` names the account.
-verification_completed = _signals.signal("verification-completed")
+verification_completed: NamedSignal = _signals.signal("verification-completed")
