@@ -25,7 +25,7 @@ from flask_courier.state import current_state
 BODY_LIMIT = 32 * 1024
 NO_DELAY = timedelta(0)
 LONGEST_DELAY = timedelta(seconds=2)
-BASE_TEMPLATE = "courier/web/base.html"
+BASE_TEMPLATE = "courier/base.html"
 
 #: No script at all; styles and images of this origin alone.
 _POLICY = (
@@ -163,13 +163,12 @@ def refuse_body(error: HTTPException) -> Response:
     return refuse(Refused(status, reason, "This request was not accepted", detail))
 
 
-def page(template: str, **context: Any) -> Response:
-    """One of the account pages, in the application's own layout if it has named one."""
-    state = current_state()
+def page(template: str, *, folder: str = "web", **context: Any) -> Response:
+    """One of our pages, in the application's own layout if it has named one."""
     return make_response(
         render_template(
-            f"courier/web/{template}",
-            courier_base=state.config.base_template or BASE_TEMPLATE,
+            f"courier/{folder}/{template}",
+            courier_base=current_state().config.base_template or BASE_TEMPLATE,
             courier_css=url_for("courier.static", filename="courier/courier.css"),
             **context,
         )

@@ -14,7 +14,6 @@ from flask import (
     current_app,
     jsonify,
     make_response,
-    render_template,
     request,
     url_for,
 )
@@ -27,7 +26,6 @@ from flask_courier.storage.log import Details, Entry
 from flask_courier.web import guard, representation, wording
 from flask_courier.web.guard import Refused
 
-BASE_TEMPLATE = "courier/log/base.html"
 _PAGE_SIZE = 50
 _LONGEST_PAGE = 200
 #: No worker for this long while mail waits: something is wrong.
@@ -282,13 +280,4 @@ def _row(state: CourierState, entry: Entry) -> dict[str, Any]:
 
 
 def _page(template: str, **context: Any) -> Response:
-    state = current_state()
-    return make_response(
-        render_template(
-            f"courier/log/{template}",
-            courier_log_base=state.config.base_template or BASE_TEMPLATE,
-            courier_css=url_for("courier.static", filename="courier/courier.css"),
-            urls={"list": url_for(".messages")},
-            **context,
-        )
-    )
+    return guard.page(template, folder="log", urls={"list": url_for(".messages")}, **context)

@@ -425,12 +425,14 @@ FORK_IN_MID_TRANSACTION = """
         from sqlalchemy import event
         with site.app.app_context():
             engine = site.db.engine
-        inside = threading.Event()
+        inside, released = threading.Event(), threading.Event()
+        # Run before the worker's own hook, which was registered earlier (os.register_at_fork).
+        os.register_at_fork(before=released.set)
         def linger(connection):
             worker = threading.current_thread().name == "flask_courier.database"
             if worker and not inside.is_set():
                 inside.set()
-                time.sleep(0.3)
+                released.wait(20)
         event.listen(engine, "commit", linger)
         queue_own(site, "before@example.com")
         assert inside.wait(20)
