@@ -85,7 +85,7 @@ $(PYTHONS:%=check-python-%): check-python-%: .venvs/%/.ready
 
 # ---------------------------------------------------------------- the rest
 demo: $(VENV)/.ready
-	ONCE=$(ONCE) exec $(BIN)/python -m example_app.demo
+	@ONCE=$(ONCE) exec $(BIN)/python -m example_app.demo
 
 wheel: $(VENV)/.ready
 	rm -rf dist

@@ -312,14 +312,20 @@ def test_everything_wrong_at_once() -> None:
     ] == problems(app, None, Courier())
 
 
+def test_user_model_that_is_not_mapped() -> None:
+    """A class that SQLAlchemy does not know is refused by name of the argument."""
+    app = make_app()
+    db, _ = make_db(app)
+    text = "user_model is not a class that SQLAlchemy has mapped"
+    assert text == problem(app, db, Courier(user_model=dict))
+
+
 def test_unusable_ca_file(tmp_path: Path) -> None:
     """A certificate file that cannot be read stops the start, and names its key."""
-    app = make_app(
-        COURIER_SMTP_URI="smtp://mail.acme.example/",
-        COURIER_SMTP_CA_FILE=str(tmp_path / "absent.pem"),
-    )
+    path = str(tmp_path / "absent.pem")
+    app = make_app(COURIER_SMTP_URI="smtp://mail.acme.example/", COURIER_SMTP_CA_FILE=path)
     db, user = make_db(app)
-    text = "COURIER_SMTP_CA_FILE cannot be used: No such file or directory"
+    text = f"COURIER_SMTP_CA_FILE {path!r} cannot be used: No such file or directory"
     assert text == problem(app, db, Courier(user_model=user))
 
 

@@ -30,6 +30,7 @@ class Reader:
         # Flask looks for the templates beside the module, and for the instance in this folder.
         module.__file__ = str(folder / "readme.py")
         monkeypatch.chdir(folder)
+        monkeypatch.setenv("SECRET_KEY", "what secrets.token_hex() printed")
         self.names: dict[str, Any] = module.__dict__
 
     def run(self, block: str) -> dict[str, Any]:
@@ -102,13 +103,7 @@ def test_policy_refuses_what_it_says(reader: Reader) -> None:
 
 
 def test_testing_block_passes(reader: Reader) -> None:
-    """The README's test passes for an application with one account."""
-    app = reader.start()
-    with app.app_context():
-        session = reader.names["db"].session
-        session.add(reader.names["User"](email="ada@example.com"))
-        session.commit()
-
+    """The README's test passes as printed."""
     reader.run(TESTING)["test_recovery"]()
 
 

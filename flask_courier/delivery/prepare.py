@@ -7,6 +7,7 @@ derive the same token again from its seed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,10 +35,18 @@ from flask_courier.delivery.render import UnknownKind, render
 from flask_courier.storage import contents, outbox, tokens
 from flask_courier.storage.uow import Session
 
+logger = logging.getLogger("flask_courier.worker")
+
 #: How long a worker's claim lasts before another worker may take the message over.
 LEASE = timedelta(seconds=60)
 #: An unknown kind (a newer release queued it) is given back for this long.
 _UNKNOWN_KIND_WAIT = timedelta(seconds=30)
+
+
+def _warn(claim: Claim, error: RenderError) -> None:
+    """The text names templates and nothing of the message."""
+    extra = {"action": "render_failed", "message_id": str(claim.id)}
+    logger.warning("no mail can be made: %s", error, extra=extra)
 
 
 @dataclass(frozen=True)
@@ -106,11 +115,14 @@ class Preparer:
             return None
         try:
             rendered = self._render(claim, draft)
-        except UnknownKind:
+        except UnknownKind as error:
+            _warn(claim, error)
             tokens.drop(session, claim.id)
-            outbox.release(session, claim, reason="unknown_kind", delay=_UNKNOWN_KIND_WAIT)
+            wait, words = _UNKNOWN_KIND_WAIT, str(error)
+            outbox.release(session, claim, reason="unknown_kind", delay=wait, error=words)
             return None
         except RenderError as error:
+            _warn(claim, error)
             tokens.drop(session, claim.id)
             outbox.close(session, claim, Status.ABANDONED, "template", error=str(error))
             return None

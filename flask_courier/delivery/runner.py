@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -18,6 +19,11 @@ from flask_courier.delivery.thread import DatabaseThread
 from flask_courier.delivery.worker import Worker, WorkerParts
 
 T = TypeVar("T")
+
+_INSIDE_A_LOOP = (
+    "mail was to be delivered inside a running event loop, which cannot wait for it; call this "
+    "from ordinary code, or run 'flask courier worker'"
+)
 
 
 def worker_name() -> str:
@@ -58,18 +64,14 @@ def serve(parts: WorkerParts) -> None:
 
 
 def _run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    try:
+    with contextlib.suppress(RuntimeError):
         asyncio.get_running_loop()
-    except RuntimeError:
-        loop = asyncio.new_event_loop()
-        try:
-            return loop.run_until_complete(work())
-        finally:
-            loop.close()
-    raise SetupError(
-        "mail was to be delivered inside a running event loop, which cannot wait for it; call this "
-        "from ordinary code, or run 'flask courier worker'"
-    )
+        raise SetupError(_INSIDE_A_LOOP)
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(work())
+    finally:
+        loop.close()
 
 
 async def _directly(function: Callable[..., Any], /, *args: Any) -> Any:

@@ -24,7 +24,9 @@ def make_context(
     try:
         context = ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError([f"COURIER_SMTP_CA_FILE cannot be used: {words(error)}"]) from error
+        raise ConfigError(
+            [f"COURIER_SMTP_CA_FILE {ca_file!r} cannot be used: {words(error)}"]
+        ) from error
     if client_cert is not None:
         try:
             context.load_cert_chain(client_cert, client_key)
@@ -43,6 +45,8 @@ def words(error: BaseException | None) -> str:
     """What ``error`` says, or what it is called where it says nothing."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the server's certificate was refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return "this port does not speak TLS from the first byte; for STARTTLS write smtp://"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

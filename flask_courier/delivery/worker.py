@@ -216,9 +216,13 @@ class Worker:
     ) -> None:
         if status is not None:
             self.outcomes[status] += 1
-        logger.info(
-            "attempt %s",
+        # The server's words may hold an address: they are for the delivery log alone.
+        logger.log(
+            logging.INFO if result.outcome is Outcome.ACCEPTED else logging.WARNING,
+            "attempt %s at %s, code %s; the delivery log has the server's words",
             result.outcome,
+            result.phase,
+            result.code,
             extra={
                 "action": "attempt",
                 "message_id": str(claim.id),

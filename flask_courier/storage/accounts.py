@@ -66,6 +66,8 @@ class SQLAlchemyAccounts:
         self._refuse_unfit()
 
     def _refuse_unfit(self) -> None:
+        if sa.inspect(self.model, raiseerr=False) is None:
+            raise ConfigError(["user_model is not a class that SQLAlchemy has mapped"])
         name = self.model.__name__
         problems = [
             f"user_model {name} has no attribute {attribute!r}; add it or name yours: "

@@ -86,7 +86,7 @@ class Details:
     attempts: tuple[AttemptEntry, ...]
     events: tuple[EventEntry, ...]
     content: Rendered | None
-    #: Present while the token can be derived again, which the page does for ``log:`` alone.
+    #: Present while the token is open and can be derived again: the page does that for ``log:``.
     seed: tokens.SeedRow | None
 
 
@@ -168,7 +168,7 @@ def details(session: Session, message_id: uuid.UUID) -> Details | None:
         attempts=tuple(AttemptEntry(*attempt) for attempt in attempts),
         events=tuple(_events(session, message_id)),
         content=contents.load(session, message_id),
-        seed=tokens.seed_of(session, message_id),
+        seed=tokens.seed_of(session, message_id, only_open=True),
     )
 
 

@@ -180,10 +180,7 @@ def _finish_marked(session: Session, count: int, mark: str) -> int:
 
 
 def hold(session: Session, claim: Claim, *, lease: timedelta) -> bool:
-    """Renew the lease on ``claim``; False if it was lost, and then nothing may be written.
-
-    A write: the transactions that prepare and record begin with it.
-    """
+    """Renew the lease, first thing in a transaction; False if it was lost: then write nothing."""
     statement = sa.update(Message).where(*_held(claim)).values(lease_until=db_time(lease))
     return run(session, statement).rowcount == 1
 
@@ -220,15 +217,15 @@ def close(
     session: Session, claim: Claim, status: Status, reason: str, *, error: str | None = None
 ) -> bool:
     """End ``claim`` without an attempt: suppressed or abandoned; False if it was lost."""
-    values = {} if error is None else {"last_error": error[:_ERROR_LIMIT]}
-    return _settle(session, claim, Decision(status, reason), values)
+    return _settle(session, claim, Decision(status, reason), _last_error(error))
 
 
-def release(session: Session, claim: Claim, *, reason: str, delay: timedelta) -> bool:
+def release(
+    session: Session, claim: Claim, *, reason: str, delay: timedelta, error: str | None = None
+) -> bool:
     """Give ``claim`` back unattempted, due again after ``delay``; False if it was lost."""
-    return _settle(
-        session, claim, Decision(Status.QUEUED, reason), {"next_attempt_at": db_time(delay)}
-    )
+    values = {"next_attempt_at": db_time(delay), **_last_error(error)}
+    return _settle(session, claim, Decision(Status.QUEUED, reason), values)
 
 
 def record(
@@ -261,6 +258,10 @@ def record(
         tokens.retire_other_codes(session, claim.id)
     attempts.add(session, claim.id, result, worker=worker)
     return settled
+
+
+def _last_error(error: str | None) -> dict[str, Any]:
+    return {} if error is None else {"last_error": error[:_ERROR_LIMIT]}
 
 
 def _held(claim: Claim) -> tuple[sa.ColumnElement[bool], ...]:

@@ -89,12 +89,17 @@ def add(
     )
 
 
-def seed_of(session: Session, message_id: uuid.UUID) -> SeedRow | None:
-    """The seed of the token that travels in the message, or None once it was wiped."""
+def seed_of(session: Session, message_id: uuid.UUID, *, only_open: bool = False) -> SeedRow | None:
+    """The seed of the token that travels in the message, or None once it was wiped.
+
+    :param only_open: None also for a token that is used up or has run out.
+    """
     row = run(
         session,
         sa.select(Token.purpose, Token.seed, Token.key_id).where(
-            Token.message_id == message_id, Token.seed.is_not(None)
+            Token.message_id == message_id,
+            Token.seed.is_not(None),
+            *([_OPEN] if only_open else []),
         ),
     ).one_or_none()
     if row is None:

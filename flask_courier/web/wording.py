@@ -58,7 +58,7 @@ _ADVICE: dict[tuple[Status, str | None], str] = {
         "The worker that had it is gone. The mail is back in the queue."
     ),
     (Status.QUEUED, "unknown_kind"): (
-        "This release of the application has no template for it. A newer one will send it."
+        "There is no template for it here. It waits for one: a newer release may have it."
     ),
     (Status.QUEUED, "failed"): "Something unforeseen happened; see the worker's log.",
     (Status.ABANDONED, "rejected"): (

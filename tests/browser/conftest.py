@@ -51,9 +51,9 @@ class RunningSite:
             db.session.commit()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
-    """Playwright, once for the test process."""
+    """Playwright, which keeps an event loop running in this thread as long as it lives."""
     with sync_playwright() as running:
         yield running
 
