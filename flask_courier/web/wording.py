@@ -98,7 +98,7 @@ _ADVICE: dict[tuple[Status, str | None], str] = {
 def headline(entry: Entry) -> str:
     """What became of the message, in one sentence."""
     if entry.transport == "log:" and entry.status is Status.SENT:
-        return "This mail stayed here: log: delivery sends nothing."
+        return "This mail stayed on this machine, in this log."
     return _HEADLINES[entry.status]
 
 
