@@ -19,6 +19,7 @@ from werkzeug.serving import make_server
 from example_app import create_app
 from example_app.mail_server import MailServer
 from example_app.models import User, db
+from tests.delivery.threads import worker_of
 
 #: Where pictures of the pages are left for people to look at.
 PICTURES = Path(__file__).parents[2] / ".cache" / "screenshots"
@@ -95,6 +96,7 @@ def example(tmp_path: Path) -> Iterator[RunningSite]:
             server.shutdown()
             thread.join(10)
             server.server_close()
+            worker_of(app).stop()
 
 
 def _free_port() -> int:

@@ -5,13 +5,20 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from flask import Flask
+
 from flask_courier.delivery.thread import EmbeddedWorker
 from tests.site import Site
 
 
 def embedded(site: Site) -> EmbeddedWorker:
     """The site's worker."""
-    functions: list[Any] = site.app.before_request_funcs[None]
+    return worker_of(site.app)
+
+
+def worker_of(app: Flask) -> EmbeddedWorker:
+    """The application's worker."""
+    functions: list[Any] = app.before_request_funcs[None]
     owners = [getattr(function, "__self__", None) for function in functions]
     [worker] = [owner for owner in owners if isinstance(owner, EmbeddedWorker)]
     return worker
