@@ -61,9 +61,9 @@ def uri(server: MailServer) -> dict[str, str]:
 
 def test_no_thread_before_it_is_needed(threaded: MakeSite) -> None:
     """Setting an application up starts no thread."""
-    before = threading.enumerate()
+    before = set(threading.enumerate())
     threaded()
-    assert before == threading.enumerate()
+    assert set() == set(threading.enumerate()) - before
 
 
 def test_first_request_starts_it(threaded: MakeSite) -> None:
@@ -133,7 +133,8 @@ def test_anonymous_request_is_delayed(
     rows = site.rows("courier_message")
     waits = [row["next_attempt_at"] - row["created_at"] for row in rows]
     assert all(timedelta(0) <= wait <= timedelta(seconds=2) for wait in waits)
-    assert (8 if mode == "thread" else 1) == len(set(waits))
+    # Two of eight may be alike to the millisecond; all of them are so only without a draw.
+    assert (mode == "thread") == (len(set(waits)) > 1)
 
 
 def test_request_for_a_known_account_is_not_delayed(threaded: MakeSite, no_poll: None) -> None:

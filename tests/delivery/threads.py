@@ -24,6 +24,14 @@ def worker_of(app: Flask) -> EmbeddedWorker:
     return worker
 
 
+#: Threads that ran before the test began, of which it knows nothing.
+others: set[threading.Thread] = set()
+
+
 def worker_threads() -> list[threading.Thread]:
-    """The worker threads of this process that run."""
-    return [thread for thread in threading.enumerate() if thread.name == "flask_courier.worker"]
+    """The worker threads that run since the test began."""
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread.name == "flask_courier.worker" and thread not in others
+    ]
