@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import fields
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import Pool, event
 
 from flask_courier.core.config import KEYS, CourierConfig, Key
 from flask_courier.core.smtp_uri import parse_smtp_uri
@@ -47,11 +49,20 @@ class Reader:
 
 
 @pytest.fixture
-def reader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Reader:
+def reader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Reader]:
     """A reader in an empty folder who has typed in the application with users."""
+    opened: list[Any] = []
+
+    def note(connection: Any, _record: Any) -> None:
+        opened.append(connection)
+
+    event.listen(Pool, "connect", note)
     reader = Reader(monkeypatch, tmp_path)
     reader.run(APPLICATION)
-    return reader
+    yield reader
+    event.remove(Pool, "connect", note)
+    for connection in opened:
+        connection.close()
 
 
 def test_quickstart_runs_in_debug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
