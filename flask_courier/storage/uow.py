@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -12,10 +13,13 @@ from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.orm import Session as Session  # noqa: PLC0414 - delivery names it from here
 from sqlalchemy.orm import SessionTransaction, sessionmaker
 
+from flask_courier.core.ids import fraction
 from flask_courier.storage.dialect import SCHEMA_KEY, is_mysql
 
 T = TypeVar("T")
 
+#: Seconds, up to twice as long, before a transaction that lost starts again.
+_PAUSE = 0.025
 _WAKE_KEY = "flask_courier.wake"
 _PENDING_KEY = "flask_courier.pending"
 
@@ -77,6 +81,8 @@ class Database:
         except DBAPIError as error:
             if not is_conflict(error):
                 raise
+        # Whoever won is on its way: at once, this run would take its rows from it again.
+        time.sleep(_PAUSE * (1 + fraction()))
         try:
             with self.unit_of_work() as session:
                 return work(session)
