@@ -133,8 +133,8 @@ def test_anonymous_request_is_delayed(
     rows = site.rows("courier_message")
     waits = [row["next_attempt_at"] - row["created_at"] for row in rows]
     assert all(timedelta(0) <= wait <= timedelta(seconds=2) for wait in waits)
-    # Two of eight may be alike to the millisecond; all of them are so only without a draw.
-    assert (mode == "thread") == (len(set(waits)) > 1)
+    # Two of eight draws may be alike to SQLite's millisecond; that three pairs are is no chance.
+    assert len(set(waits)) in (range(6, 9) if mode == "thread" else [1])
 
 
 def test_request_for_a_known_account_is_not_delayed(threaded: MakeSite, no_poll: None) -> None:
