@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -13,6 +14,7 @@ from flask_courier.core.errors import AddressError
 #: RFC 5321 section 4.5.3.1.3: a path is 256 octets with its angle brackets.
 ADDRESS_LIMIT = 254
 
+SessionT = TypeVar("SessionT")
 SessionT_contra = TypeVar("SessionT_contra", contravariant=True)
 
 
@@ -74,6 +76,50 @@ class AccountStore(Protocol[SessionT_contra]):
         ...
 
 
+def references_of(
+    store: AccountStore[SessionT], session: SessionT, addresses: Sequence[str]
+) -> dict[str, str]:
+    """The references of the accounts with these addresses, as far as there are any.
+
+    A store may answer for all of them at once in a method ``references(session, addresses)``.
+    """
+    at_once = getattr(store, "references", None)
+    if at_once is not None:
+        answers: dict[str, str] = at_once(session, addresses)
+        return answers
+    return find_each(store, session, addresses)
+
+
+def find_each(
+    store: AccountStore[SessionT], session: SessionT, addresses: Sequence[str]
+) -> dict[str, str]:
+    """The same, one address after the other."""
+    found = ((address, store.find(session, address)) for address in addresses)
+    return {address: store.reference(one) for address, one in found if one is not None}
+
+
+def accounts_of(
+    store: AccountStore[SessionT], session: SessionT, references: Sequence[str]
+) -> dict[str, Any]:
+    """The accounts with these references, read anew and locked, as far as there are any.
+
+    A store may answer for all of them at once in a method ``get_many(session, references)``.
+    """
+    at_once = getattr(store, "get_many", None)
+    if at_once is not None:
+        answers: dict[str, Any] = at_once(session, references)
+        return answers
+    return get_each(store, session, references)
+
+
+def get_each(
+    store: AccountStore[SessionT], session: SessionT, references: Sequence[str]
+) -> dict[str, Any]:
+    """The same, one reference after the other."""
+    found = ((name, store.get(session, name, for_update=True)) for name in references)
+    return {name: one for name, one in found if one is not None}
+
+
 def normalise_address(text: str) -> str:
     """``text`` as an address that mail can be sent to; a look-up in no network.
 
@@ -89,23 +135,19 @@ def fold(address: str) -> str:
     Look-alikes of other scripts stay different (CVE-2019-19844): a dotless i is not an i.
     """
     local, _, domain = address.rpartition("@")
-    try:
-        ascii_domain = _validate(f"x@{domain}").ascii_domain
-    except AddressError:
-        ascii_domain = domain
+    ascii_domain, _ = _domain_forms(domain)
+    if local.isascii():
+        return f"{local.lower()}@{ascii_domain}"
     # Twice: some letters meet their accent only once they are lower case (Greek iota, dialytika).
     lower = unicodedata.normalize("NFKC", local).lower()
-    return f"{unicodedata.normalize('NFKC', lower)}@{ascii_domain.lower()}"
+    return f"{unicodedata.normalize('NFKC', lower)}@{ascii_domain}"
 
 
 def spellings(address: str) -> list[str]:
     """How an account may have stored this address: as it came, folded, with a Unicode domain."""
     folded = fold(address)
     local, _, domain = folded.rpartition("@")
-    try:
-        unicode_domain = _validate(f"x@{domain}").domain
-    except AddressError:
-        unicode_domain = domain
+    _, unicode_domain = _domain_forms(domain)
     return list(dict.fromkeys([address, folded, f"{local}@{unicode_domain}"]))
 
 
@@ -113,6 +155,18 @@ def mask_address(address: str) -> str:
     """``a•••@example.com``: enough for its owner to know it, not enough for anybody else."""
     local, _, domain = address.rpartition("@")
     return f"{local[:1]}•••@{domain}"
+
+
+def _domain_forms(domain: str) -> tuple[str, str]:
+    """The domain in lower case, in ASCII and in Unicode (RFC 5891); as it is, if it is none."""
+    lower = domain.lower()
+    if domain.isascii() and "xn--" not in lower:
+        return lower, lower
+    try:
+        found = _validate(f"x@{domain}")
+    except AddressError:
+        return lower, domain
+    return found.ascii_domain.lower(), found.domain
 
 
 def _validate(text: str) -> ValidatedEmail:

@@ -1,6 +1,6 @@
 """The one door to the wall clock of this machine.
 
-Queue times come from the database's clock (``storage.engine.db_time``). This one serves what lives
+Queue times come from the database's clock (``storage.dialect.db_time``). This one serves what lives
 outside the database: the age of a form, the moment in a UUID.
 """
 

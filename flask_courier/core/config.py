@@ -57,6 +57,7 @@ class CourierConfig:
     code_digits: int
     message_retries: int
     smtp_connections: int
+    smtp_pipelining: bool
     smtp_headers: Mapping[str, str] = field(repr=False)
     smtp_local_name: str | None
     smtp_client_cert: str | None

@@ -137,6 +137,12 @@ KEYS: tuple[Key, ...] = (
         8,
         "SMTP sessions a worker keeps at most.",
     ),
+    Key(
+        "COURIER_SMTP_PIPELINING",
+        settings.read_flag,
+        default=True,
+        doc="Send several commands at once where the server offers it (RFC 2920).",
+    ),
     Key("COURIER_SMTP_HEADERS", headers.read_headers, {}, "Header fields added to every mail."),
     Key(
         "COURIER_SMTP_LOCAL_NAME",

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flask_courier.core.replies import Outcome, Phase
-from flask_courier.core.tokens import Secret
+from flask_courier.core.tokens import Secret, Seed
 
 #: What a context value may be once it has passed through JSON.
 Context = Mapping[str, Any]
@@ -44,6 +44,11 @@ class NewMessage:
     requester_key: str | None = None
     #: How long it stays unseen by workers; an answer must not be timed by its delivery.
     delay: timedelta = timedelta(0)
+    #: When it is due, if not at once; its life counts from then.
+    send_at: datetime | None = None
+    #: A second message of the kind with the same key is not queued.
+    idempotency_key: str | None = None
+    resend_of: uuid.UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ class Claim:
     account_ref: str | None
     locale: str | None
     context: Context
+    lane: int
     attempts: int
     claims: int
     created_at: datetime
@@ -63,6 +69,8 @@ class Claim:
     prepared_at: datetime | None
     lease_token: str
     message_id_header: str | None
+    #: The database's time when it was claimed.
+    claimed_at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,8 @@ class Draft:
     context: Context
     #: The path before the token in the link, or None for a mail that carries no token.
     link_path: str | None = None
+    #: What the token and the code of a mail with a link are derived from.
+    seed: Seed | None = None
 
 
 @dataclass(frozen=True)
@@ -166,6 +176,10 @@ class SendResult:
     enhanced_code: str | None = None
     #: The server's words, or what broke, masked and printable.
     text: str = ""
+    #: As in ``core.replies.Verdict``.
+    cause: str = ""
+    wait: timedelta | None = None
+    suspect: Outcome | None = None
 
 
 @dataclass(frozen=True)

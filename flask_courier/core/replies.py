@@ -1,8 +1,9 @@
 """What an SMTP server's answer means for a message.
 
-A session reports the phase it was in and the reply it got; :func:`classify` says what that amounts
-to. Up to and including MAIL a fault speaks about the connection, the login or the sender, never
-about the recipient; from RCPT on it speaks first about the message (RFC 5321 sections 3.3, 4.2).
+A session reports the phase it was in and the reply it got; ``reply_table.judge`` says what that
+amounts to. Up to and including MAIL a fault speaks about the connection, the login or the sender,
+never about the recipient; from RCPT on it speaks first about the message (RFC 5321 sections 3.3,
+4.2).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import enum
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 
 _ENHANCED = re.compile(r"\A([245]\.[0-9]{1,3}\.[0-9]{1,3})(?=\s|\Z)")
 _REPLY_LIMIT = 2048
@@ -43,8 +45,13 @@ class Outcome(str, enum.Enum):
     DEFERRED = "deferred"
     #: A permanent refusal of this message (5yz).
     REJECTED = "rejected"
-    #: The connection, its encryption, its login or the sender failed; says nothing of the message.
+    #: The server wants less mail, or fewer connections, for now; says nothing of the message.
+    THROTTLED = "throttled"
+    #: The connection or its server failed and may recover alone; says nothing of the message.
     TRANSPORT_FAULT = "transport_fault"
+    #: The connection, its encryption, its login or the sender was refused in a way that lasts until
+    #: somebody changes something; says nothing of the message.
+    OPERATOR_FAULT = "operator_fault"
     #: The connection broke after the final dot: the server may or may not have the message
     #: (RFC 1047).
     UNKNOWN = "unknown"
@@ -53,10 +60,55 @@ class Outcome(str, enum.Enum):
         return self.value
 
 
-#: Phases whose faults are the transport's.
-_TRANSPORT_PHASES = frozenset(
-    {Phase.DIAL, Phase.TLS, Phase.BANNER, Phase.EHLO, Phase.AUTH, Phase.MAIL}
-)
+#: Outcomes that speak of the transport and use none of the message's attempts.
+TRANSPORT_OUTCOMES = frozenset({Outcome.THROTTLED, Outcome.TRANSPORT_FAULT, Outcome.OPERATOR_FAULT})
+
+
+class Trouble(str, enum.Enum):
+    """What broke where no reply of the server says it."""
+
+    #: The host's name does not exist (EAI_NONAME).
+    NO_SUCH_HOST = "no_such_host"
+    #: The resolver did not answer, or not finally (EAI_AGAIN).
+    LOOK_UP = "look_up"
+    #: Nobody listens, or no route leads there.
+    REFUSED = "refused"
+    TIMED_OUT = "timed_out"
+    #: The connection ended before the answer came.
+    DROPPED = "dropped"
+    #: The server's certificate does not prove that it is the server.
+    CERTIFICATE = "certificate"
+    #: Any other failure of the TLS handshake.
+    TLS = "tls"
+    #: STARTTLS is required and not offered.
+    NO_STARTTLS = "no_starttls"
+    #: The URI has a login and the server offers no mechanism that is known here.
+    NO_AUTH = "no_auth"
+    #: The address needs SMTPUTF8 (RFC 6531), which the server does not offer.
+    NO_SMTPUTF8 = "no_smtputf8"
+    #: A line nobody asked for, a reply that does not fit its place, or no SMTP reply at all.
+    OUT_OF_STEP = "out_of_step"
+    #: This worker was about to lose its lease and hung up before the final dot.
+    LEASE = "lease"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the end of an attempt amounts to."""
+
+    outcome: Outcome
+    #: Which row of the table said so: a stable word that pages and ``--json`` show, and that
+    #: ``core.causes`` puts in plain language.
+    cause: str
+    #: The soonest that trying again makes sense, if the reply or its kind says so.
+    wait: timedelta | None = None
+    #: For an answer from RCPT on that may be meant for all mail (a dropped connection, 421, "relay
+    #: denied"): the outcome it has if several messages for different domains get it in a row.
+    #: One alone speaks of its message.
+    suspect: Outcome | None = None
 
 
 @dataclass(frozen=True)
@@ -73,27 +125,6 @@ class Reply:
         if found is None or found[1][0] != str(self.code)[0]:
             return None
         return found[1]
-
-
-def classify(phase: Phase, reply: Reply | None) -> Outcome:
-    """What ``reply`` in ``phase`` means; None is a connection that broke or timed out.
-
-    A reply below 400 before the final dot does not fit its place (the session expected something
-    else), which is the transport's fault.
-    """
-    if phase in _TRANSPORT_PHASES:
-        return Outcome.TRANSPORT_FAULT
-    if reply is None:
-        # Before the dot the server must drop the transaction (RFC 5321 section 4.1.1.10), so a
-        # second try cannot make a second copy.
-        return Outcome.UNKNOWN if phase is Phase.DOT else Outcome.TRANSPORT_FAULT
-    if 200 <= reply.code < 300 and phase is Phase.DOT:
-        return Outcome.ACCEPTED
-    if 400 <= reply.code < 500:
-        return Outcome.DEFERRED
-    if 500 <= reply.code < 600:
-        return Outcome.REJECTED
-    return Outcome.UNKNOWN if phase is Phase.DOT else Outcome.TRANSPORT_FAULT
 
 
 def printable(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from flask_courier.core.replies import Outcome
+from flask_courier.core.replies import TRANSPORT_OUTCOMES, Outcome
 from flask_courier.core.status import Status
 
 #: First wait after a refusal of the message; doubles with every attempt.
@@ -20,6 +20,8 @@ _FAULT_BASE = timedelta(seconds=1)
 _FAULT_CAP = timedelta(minutes=1)
 #: A message whose outcome is unknown is repeated after this long.
 _UNKNOWN_WAIT = timedelta(seconds=60)
+#: A message that ends so many connections is abandoned.
+_POISON_FAULTS = 3
 #: Doubling stops here, or a long outage would overflow.
 _MAX_DOUBLINGS = 16
 
@@ -34,6 +36,9 @@ class Progress:
     claims: int
     #: Attempts that already ended unknown, before this one.
     unknown: int
+    #: Attempts that already ended with a dropped connection, before this one, if this one ended so;
+    #: else 0.
+    dropped: int
     #: A repeat shows the reader the same link and code, so that it does no harm.
     repeatable: bool
     expires_at: datetime
@@ -50,16 +55,24 @@ class Decision:
 
 def counts(outcome: Outcome) -> bool:
     """Whether an attempt with this outcome uses one of the message's attempts."""
-    return outcome is not Outcome.TRANSPORT_FAULT
+    return outcome not in TRANSPORT_OUTCOMES
 
 
 def decide(
-    outcome: Outcome, progress: Progress, *, retries: int, now: datetime, jitter: float
+    outcome: Outcome,
+    progress: Progress,
+    *,
+    retries: int,
+    now: datetime,
+    jitter: float,
+    hint: timedelta | None = None,
 ) -> Decision:
     """The move that follows an attempt.
 
     :param retries: attempts allowed after the first one.
     :param jitter: a number in [0, 1); 0.75 to 1.25 of the plain wait is used.
+    :param hint: the soonest that trying again makes sense, as the server or its kind of refusal
+        says.
     """
     if outcome is Outcome.ACCEPTED:
         return Decision(Status.SENT)
@@ -69,19 +82,26 @@ def decide(
         if not progress.repeatable or progress.unknown:
             return Decision(Status.HELD, "outcome_unknown")
         wait = _UNKNOWN_WAIT
-    elif outcome is Outcome.TRANSPORT_FAULT:
+    elif outcome in TRANSPORT_OUTCOMES:
         wait = _backoff(_FAULT_BASE, _FAULT_CAP, progress.claims, jitter)
+    elif progress.dropped >= _POISON_FAULTS - 1:
+        # Whatever it is that servers choke on, it is in this message.
+        return Decision(Status.ABANDONED, "poison")
     elif progress.attempts > retries:
         return Decision(Status.ABANDONED, "retries_exhausted")
     else:
         wait = _backoff(_DEFERRED_BASE, _DEFERRED_CAP, progress.attempts, jitter)
+    if hint is not None:
+        wait = max(wait, hint)
     return _within(progress.expires_at, now, wait, _reason(outcome))
 
 
 def _reason(outcome: Outcome) -> str:
     return {
         Outcome.DEFERRED: "deferred",
+        Outcome.THROTTLED: "throttled",
         Outcome.TRANSPORT_FAULT: "transport_fault",
+        Outcome.OPERATOR_FAULT: "operator_fault",
         Outcome.UNKNOWN: "outcome_unknown",
     }[outcome]
 

@@ -69,6 +69,13 @@ def read_local_name(name: str, value: object) -> str:
     )
 
 
+def read_flag(name: str, value: object) -> bool:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise wrong_type(name, "True or False", value)
+    return value
+
+
 def whole_number(lowest: int, highest: int) -> Reader[int]:
     """A reader of whole numbers within bounds."""
 

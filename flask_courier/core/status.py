@@ -7,7 +7,8 @@
     │ │           │ │ │ └─────► abandoned   (rejected, or out of retries)
     │ │           │ │ └───────► held        (a notice whose outcome is unknown)
     │ └► expired ◄┘ │
-    └──── retry ────┘   queued ──► cancelled (a newer message took its place)
+    └──── retry ────┘   queued ──► cancelled (a newer message took its place, or an operator did)
+    abandoned ──► queued ◄── held   (an operator tries again)
 
 Only ``storage.outbox`` writes a status, and it asks :func:`advance` first.
 """
@@ -56,15 +57,45 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
         }
     ),
     Status.SENT: frozenset(),
-    Status.ABANDONED: frozenset(),
+    #: Unless it was rejected: then :data:`REJECTED` is its reason, and it can only be sent anew.
+    Status.ABANDONED: frozenset({Status.QUEUED}),
     Status.SUPPRESSED: frozenset(),
     Status.EXPIRED: frozenset(),
-    Status.HELD: frozenset(),
+    Status.HELD: frozenset({Status.QUEUED}),
     Status.CANCELLED: frozenset(),
 }
 
-#: A message in one of these is done: its token seed is wiped.
-FINAL = frozenset(status for status, moves in TRANSITIONS.items() if not moves)
+#: No worker moves a message out of one of these: its token seed is wiped, and retention may take
+#: it. Only an operator moves some of them back.
+FINAL = frozenset(
+    {
+        Status.SENT,
+        Status.ABANDONED,
+        Status.SUPPRESSED,
+        Status.EXPIRED,
+        Status.HELD,
+        Status.CANCELLED,
+    }
+)
+
+#: The reason of a message that its server refused for good.
+REJECTED = "rejected"
+
+
+class Obstacle(str, enum.Enum):
+    """Why an operator cannot do with a message what was asked."""
+
+    #: There is no such message, or no more.
+    NOT_FOUND = "not_found"
+    #: Retry: only what was given up or is held; cancel: only what waits; resend: only what is done.
+    WRONG_STATUS = "wrong_status"
+    #: A rejected message is never retried (RFC 5321 section 4.2.1: 5yz is final), only resent.
+    REJECTED = "rejected"
+    #: The idempotency key belongs to another message.
+    KEY_TAKEN = "key_taken"
+
+    def __str__(self) -> str:
+        return self.value
 
 
 def advance(current: Status, target: Status) -> Status:

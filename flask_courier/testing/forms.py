@@ -1,10 +1,8 @@
-"""For the tests of applications: what a browser would send back from one of our pages."""
+"""What a browser would send back from one of our pages."""
 
 from __future__ import annotations
 
 from html.parser import HTMLParser
-
-__all__ = ["form_data"]
 
 
 def form_data(page: str, **fields: str) -> dict[str, str]:
