@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, lazyload, mapped_column
 from werkzeug.security import generate_password_hash
 
-from flask_courier.core.accounts import AccountState, fold, spellings
+from flask_courier.core.accounts import AccountState, find_each, fold, get_each, spellings
 from flask_courier.core.clock import utc_now
 from flask_courier.core.errors import ConfigError
 from flask_courier.core.ids import new_id
@@ -120,6 +120,37 @@ class SQLAlchemyAccounts:
             statement = statement.with_for_update().execution_options(populate_existing=True)
         return session.execute(statement).scalars().one_or_none()
 
+    def references(self, session: Session, addresses: Sequence[str]) -> dict[str, str]:
+        """The references of the accounts that :meth:`find` answers for these addresses."""
+        if type(self).find is not SQLAlchemyAccounts.find:
+            return find_each(self, session, addresses)
+        found: dict[str, str] = {}
+        key, column = getattr(self.model, self._id), getattr(self.model, self._email)
+        written = {address: spellings(address) for address in addresses}
+        for comparable, spelt in ((column, str), (sa.func.lower(column), str.lower)):
+            missing = {word: a for a in addresses if a not in found for word in written[a]}
+            if missing:
+                rows: dict[str, list[Any]] = {}
+                for row in session.execute(sa.select(key, column).where(comparable.in_(missing))):
+                    rows.setdefault(spelt(row[1]), []).append(row)
+                for address in set(missing.values()):
+                    same = [row for word in set(written[address]) for row in rows.get(word, ())]
+                    match = _matching(address, same)
+                    found |= {} if match is None else {address: match}
+        return found
+
+    def get_many(self, session: Session, references: Sequence[str]) -> dict[str, Any]:
+        """What :meth:`get` answers for each reference, read anew and locked."""
+        column = getattr(self.model, self._id)
+        keys = {key: ref for ref in references if (key := _typed_key(column, ref)) is not None}
+        if type(self).get is not SQLAlchemyAccounts.get or len(keys) < len(references):
+            return get_each(self, session, references)
+        # In one order everywhere, so that two workers never wait for each other.
+        statement = self._select().where(column.in_(keys)).order_by(column).with_for_update()
+        statement = statement.execution_options(populate_existing=True)
+        found = session.execute(statement).scalars()
+        return {keys[getattr(account, self._id)]: account for account in found}
+
     def _select(self) -> sa.Select[Any]:
         # The row alone: a relationship that is loaded with it is an outer join, which cannot be
         # locked, or more rows than one.
@@ -166,6 +197,15 @@ class SQLAlchemyAccounts:
         """Change the security stamp, where the model has one."""
         if hasattr(self.model, self._stamp):
             setattr(account, self._stamp, new_id(utc_now()).hex)
+
+
+def _matching(address: str, rows: Iterable[Any]) -> str | None:
+    """The reference of the account that has this address: the exact one, or else the only one."""
+    same = [(str(key), written) for key, written in rows if fold(written) == fold(address)]
+    exact = [key for key, written in same if written == address]
+    if exact or len(same) == 1:
+        return exact[0] if exact else same[0][0]
+    return None
 
 
 def _bind_key(model: type[Any]) -> str | None:

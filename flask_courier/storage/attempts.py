@@ -3,57 +3,106 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from flask_courier.core.messages import SendResult
 from flask_courier.core.replies import Outcome
+from flask_courier.storage.bulk import Bulk
 from flask_courier.storage.dialect import run
 from flask_courier.storage.models import Attempt, Message
 
+_CLOSING = 421
+#: A fault from RCPT on that may be the message's doing.
+_WAS_DEFERRED = Attempt.outcome == Outcome.DEFERRED.value
+_IS_DROPPED = sa.and_(_WAS_DEFERRED, Attempt.code.is_(None))
+_IS_SUSPECT = sa.and_(_WAS_DEFERRED, sa.or_(Attempt.code.is_(None), Attempt.code == _CLOSING))
+#: The columns of an attempt that its result fills, and how.
+_RESULT: dict[str, Callable[[SendResult], object]] = {
+    "transport": lambda result: result.transport,
+    "host": lambda result: result.host,
+    "address": lambda result: result.address,
+    "tls_version": lambda result: result.tls_version,
+    "tls_cipher": lambda result: result.tls_cipher,
+    "phase": lambda result: result.phase.value,
+    "outcome": lambda result: result.outcome.value,
+    "code": lambda result: result.code,
+    "enhanced_code": lambda result: result.enhanced_code,
+    "cause": lambda result: result.cause or None,
+    "reply": lambda result: result.text,
+    "started_at": lambda result: result.started_at,
+    "duration_ms": lambda result: round(result.duration.total_seconds() * 1000),
+}
+_COLUMNS = {
+    "message_id": Attempt.message_id,
+    "worker": Attempt.worker,
+    **{name: getattr(Attempt, name) for name in _RESULT},
+}
+_EARLIER = aliased(Attempt)
 
-def add(session: Session, message_id: uuid.UUID, result: SendResult, *, worker: str) -> None:
-    """Write down what one attempt came to; the message's own row is locked, not changed."""
-    # Two workers may have something to tell about one message, if the lease changed hands: each
-    # waits here until the other's number is taken.
-    run(session, sa.select(Message.id).where(Message.id == message_id).with_for_update())
-    latest = run(
-        session, sa.select(sa.func.max(Attempt.number)).where(Attempt.message_id == message_id)
-    ).scalar_one()
-    run(
-        session,
-        sa.insert(Attempt).values(
-            message_id=message_id,
-            number=(latest or 0) + 1,
-            worker=worker,
-            transport=result.transport,
-            host=result.host,
-            address=result.address,
-            tls_version=result.tls_version,
-            tls_cipher=result.tls_cipher,
-            phase=result.phase.value,
-            outcome=result.outcome.value,
-            code=result.code,
-            enhanced_code=result.enhanced_code,
-            reply=result.text,
-            started_at=result.started_at,
-            duration_ms=round(result.duration.total_seconds() * 1000),
-        ),
+
+def _numbered(row: Any) -> sa.Insert:
+    """An attempt takes the next number of its message by itself."""
+    number = sa.select(sa.func.coalesce(sa.func.max(_EARLIER.number), 0) + 1).where(
+        _EARLIER.message_id == row.message_id
     )
+    values = [getattr(row, name) for name in _COLUMNS]
+    return sa.insert(Attempt).from_select(
+        [*_COLUMNS, "number"], sa.select(*values, number.scalar_subquery())
+    )
+
+
+_INSERT = Bulk(_COLUMNS, _numbered)
+
+
+def add(session: Session, results: Sequence[tuple[uuid.UUID, SendResult]], *, worker: str) -> None:
+    """Write down what attempts came to; the rows of their messages must be locked."""
+    rows = [
+        {
+            "message_id": message_id,
+            "worker": worker,
+            **{name: value(result) for name, value in _RESULT.items()},
+        }
+        for message_id, result in results
+    ]
+    _INSERT.run(session, rows)
+
+
+def lock(session: Session, message_ids: Sequence[uuid.UUID]) -> None:
+    """Lock the rows of messages that are not changed: each next number is taken once."""
+    statement = sa.select(Message.id).where(Message.id.in_(message_ids)).order_by(Message.id)
+    run(session, statement.with_for_update()).all()
 
 
 def count(session: Session, message_id: uuid.UUID) -> int:
     """How many attempts there were for the message."""
-    statement = sa.select(sa.func.count()).where(Attempt.message_id == message_id)
-    total: int = run(session, statement).scalar_one()
-    return total
+    return _count(session, message_id)
 
 
 def count_unknown(session: Session, message_id: uuid.UUID) -> int:
     """How many attempts for the message ended without anybody knowing how."""
-    statement = sa.select(sa.func.count()).where(
-        Attempt.message_id == message_id, Attempt.outcome == Outcome.UNKNOWN.value
+    return _count(session, message_id, Attempt.outcome == Outcome.UNKNOWN.value)
+
+
+def count_dropped(session: Session, message_id: uuid.UUID) -> int:
+    """How many attempts for the message ended with its connection, without a word."""
+    return _count(session, message_id, _IS_DROPPED)
+
+
+def acquit(session: Session, message_ids: Sequence[uuid.UUID]) -> None:
+    """Lay the faults of these messages to the transport, which had them."""
+    run(
+        session,
+        sa.update(Attempt)
+        .where(Attempt.message_id.in_(message_ids), _IS_SUSPECT)
+        .values(outcome=Outcome.TRANSPORT_FAULT.value),
     )
+
+
+def _count(session: Session, message_id: uuid.UUID, *conditions: sa.ColumnElement[bool]) -> int:
+    statement = sa.select(sa.func.count()).where(Attempt.message_id == message_id, *conditions)
     total: int = run(session, statement).scalar_one()
     return total

@@ -3,36 +3,53 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from flask_courier.core.messages import Rendered
+from flask_courier.storage.bulk import Bulk
 from flask_courier.storage.dialect import run
 from flask_courier.storage.models import Content
 
+_COLUMNS = {
+    "message_id": Content.message_id,
+    "subject": Content.subject,
+    "text": Content.text,
+    "html": Content.html,
+    "placeholder": Content.placeholder,
+}
+_INSERT = Bulk(
+    _COLUMNS,
+    lambda row: sa.insert(Content).from_select(
+        [*_COLUMNS], sa.select(*(getattr(row, name) for name in _COLUMNS))
+    ),
+)
 
-def store(session: Session, message_id: uuid.UUID, rendered: Rendered) -> None:
-    """Keep what was rendered for the message, in place of what was there."""
-    run(session, sa.delete(Content).where(Content.message_id == message_id))
-    run(
-        session,
-        sa.insert(Content).values(
-            message_id=message_id,
-            subject=rendered.subject,
-            text=rendered.text,
-            html=rendered.html,
-            placeholder=rendered.placeholder,
-        ),
-    )
+
+def store(session: Session, mails: Sequence[tuple[uuid.UUID, Rendered]]) -> None:
+    """Keep what was rendered for these messages, which have nothing yet."""
+    rows = [
+        {
+            "message_id": message_id,
+            "subject": rendered.subject,
+            "text": rendered.text,
+            "html": rendered.html,
+            "placeholder": rendered.placeholder,
+        }
+        for message_id, rendered in mails
+    ]
+    _INSERT.run(session, rows)
 
 
-def load(session: Session, message_id: uuid.UUID) -> Rendered | None:
-    """What was rendered for the message, or None before that."""
-    row = run(
-        session,
-        sa.select(Content.subject, Content.text, Content.html, Content.placeholder).where(
-            Content.message_id == message_id
-        ),
-    ).one_or_none()
-    return None if row is None else Rendered(*row)
+def drop(session: Session, message_ids: Sequence[uuid.UUID]) -> None:
+    """Forget what was rendered for messages that are prepared again."""
+    run(session, sa.delete(Content).where(Content.message_id.in_(message_ids)))
+
+
+def load(session: Session, message_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Rendered]:
+    """What was rendered for these messages, as far as there is something."""
+    columns = (Content.subject, Content.text, Content.html, Content.placeholder)
+    statement = sa.select(Content.message_id, *columns).where(Content.message_id.in_(message_ids))
+    return {row[0]: Rendered(*row[1:]) for row in run(session, statement)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol, cast
 
@@ -58,9 +58,25 @@ class db_time(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL funct
     type = UtcDateTime()
     inherit_cache = True
 
-    def __init__(self, offset: timedelta = timedelta(0)) -> None:
-        microseconds = round(offset / timedelta(microseconds=1))
-        super().__init__(sa.literal(microseconds, sa.BigInteger()))
+    def __init__(self, offset: timedelta | sa.BindParameter[int] = timedelta(0)) -> None:
+        """Say how far from now.
+
+        :param offset: or a parameter that will be :func:`microseconds`.
+        """
+        value: sa.ColumnElement[Any]
+        if not isinstance(offset, timedelta):
+            value = offset
+        elif offset:
+            value = sa.literal(microseconds(offset), sa.BigInteger())
+        else:
+            # Now is written out: PyMySQL takes no parameters behind the VALUES of many rows.
+            value = sa.literal_column("0")
+        super().__init__(value)
+
+
+def microseconds(offset: timedelta) -> int:
+    """``offset`` as a parameter of :class:`db_time` takes it."""
+    return round(offset / timedelta(microseconds=1))
 
 
 def _offset(element: db_time, compiler: SQLCompiler, **kw: Any) -> str:
@@ -116,15 +132,21 @@ class Result(Protocol):
         ...
 
 
-def run(session: Session, statement: sa.Executable) -> Result:
+def run(
+    session: Session,
+    statement: sa.Executable,
+    rows: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
+) -> Result:
     """Execute one of our statements in ``session``'s transaction.
+
+    :param rows: parameters, or many sets of them, to execute it once for each.
 
     On the connection and not on the session: nothing of the host's is flushed on the way, and the
     schema of the host's metadata can be put in for each statement alone.
     """
     schema = session.info.get(SCHEMA_KEY)
     options = {"schema_translate_map": {None: schema}} if schema else {}
-    return cast("Result", session.connection().execute(statement, execution_options=options))
+    return cast("Result", session.connection().execute(statement, rows, execution_options=options))
 
 
 def now(session: Session) -> datetime:
@@ -135,7 +157,7 @@ def now(session: Session) -> datetime:
 
 def insert_if_absent(session: Session, table: type[Any], values: Mapping[str, Any]) -> None:
     """Insert a row unless one with its primary key is there."""
-    name = session.connection().dialect.name
+    name = dialect_name(session)
     statement: sa.Executable
     if name == "postgresql":
         statement = postgresql.insert(table).values(**values).on_conflict_do_nothing()
@@ -144,9 +166,45 @@ def insert_if_absent(session: Session, table: type[Any], values: Mapping[str, An
     else:
         # Not INSERT IGNORE, which locks a row that is there for sharing only: two transactions that
         # both go on to update it then wait for each other.
-        key: str = cast("Any", sa.inspect(table)).primary_key[0].name
-        statement = mysql.insert(table).values(**values).on_duplicate_key_update({key: values[key]})
+        key = _key(table)[0]
+        statement = (
+            mysql.insert(table).values(**values).on_duplicate_key_update({key: getattr(table, key)})
+        )
     run(session, statement)
+
+
+def dialect_name(session: Session) -> str:
+    """``postgresql``, ``sqlite``, ``mysql`` or ``mariadb``."""
+    return session.connection().dialect.name
+
+
+def upsert(
+    name: str,
+    table: type[Any],
+    values: Mapping[str, Any],
+    changes: Callable[[Any], Mapping[str, Any]],
+) -> sa.Executable:
+    """A statement that inserts a row, or makes ``changes`` to the one with its primary key.
+
+    Either way the row is locked until the transaction ends.
+
+    :param name: of the dialect.
+    :param changes: gets the row that could not be inserted, column by column.
+    """
+    if name == "postgresql":
+        # A SELECT, so that the values may come from a table.
+        pg = postgresql.insert(table).from_select([*values], sa.select(*values.values()))
+        return pg.on_conflict_do_update(index_elements=_key(table), set_=changes(pg.excluded))
+    if name == "sqlite":
+        lite = sqlite.insert(table).values(**values)
+        return lite.on_conflict_do_update(index_elements=_key(table), set_=changes(lite.excluded))
+    my = mysql.insert(table).values(**values)
+    return my.on_duplicate_key_update(dict(changes(my.inserted)))
+
+
+def _key(table: type[Any]) -> list[str]:
+    primary_key: Any = cast("sa.Table", table.__table__).primary_key
+    return [str(column.name) for column in primary_key]
 
 
 def is_mysql(dialect: sa.Dialect) -> bool:

@@ -19,6 +19,7 @@ from flask_courier.core.ids import new_id
 from flask_courier.core.messages import Rendered
 from flask_courier.core.status import Status
 from flask_courier.storage import contents, tokens
+from flask_courier.storage.conditions import IS_QUEUED
 from flask_courier.storage.dialect import db_time, run
 from flask_courier.storage.models import Attempt, Content, Event, Message, Token
 
@@ -64,6 +65,8 @@ class AttemptEntry:
     outcome: str
     code: int | None
     enhanced_code: str | None
+    #: A word of ``core.causes``; None in rows of older releases.
+    cause: str | None
     reply: str
     started_at: datetime
     duration_ms: int
@@ -122,6 +125,7 @@ def entries(
     recipient: str | None,
     before: uuid.UUID | None,
     limit: int,
+    kind: str | None = None,
 ) -> list[Entry]:
     """Messages, newest first, older than ``before``.
 
@@ -132,6 +136,8 @@ def entries(
         statement = statement.where(Message.status == status.value)
     if recipient:
         statement = statement.where(Message.recipient.startswith(recipient, autoescape=True))
+    if kind:
+        statement = statement.where(Message.kind == kind)
     if before is not None:
         statement = statement.where(Message.id < before)
     return [_entry(row) for row in run(session, statement)]
@@ -156,6 +162,7 @@ def details(session: Session, message_id: uuid.UUID) -> Details | None:
             Attempt.outcome,
             Attempt.code,
             Attempt.enhanced_code,
+            Attempt.cause,
             Attempt.reply,
             Attempt.started_at,
             Attempt.duration_ms,
@@ -167,7 +174,7 @@ def details(session: Session, message_id: uuid.UUID) -> Details | None:
         entry=_entry(row),
         attempts=tuple(AttemptEntry(*attempt) for attempt in attempts),
         events=tuple(_events(session, message_id)),
-        content=contents.load(session, message_id),
+        content=contents.load(session, [message_id]).get(message_id),
         seed=tokens.seed_of(session, message_id, only_open=True),
     )
 
@@ -176,9 +183,7 @@ def oldest_due_age(session: Session) -> timedelta:
     """For how long the oldest due message has waited; zero if none waits."""
     row = run(
         session,
-        sa.select(sa.func.min(Message.next_attempt_at), db_time()).where(
-            Message.status == sa.literal_column("'queued'")
-        ),
+        sa.select(sa.func.min(Message.next_attempt_at), db_time()).where(IS_QUEUED),
     ).one()
     earliest, current = row
     return timedelta(0) if earliest is None else max(timedelta(0), current - earliest)

@@ -131,6 +131,7 @@ class Attempt(CourierBase):
     outcome: Mapped[str] = mapped_column(sa.String(16))
     code: Mapped[int | None] = mapped_column(sa.Integer())
     enhanced_code: Mapped[str | None] = mapped_column(sa.String(16))
+    cause: Mapped[str | None] = mapped_column(sa.String(48))
     reply: Mapped[str] = mapped_column(sa.Text())
     started_at: Mapped[datetime] = mapped_column(UtcDateTime())
     duration_ms: Mapped[int] = mapped_column(sa.Integer())
@@ -186,9 +187,19 @@ class Transport(CourierBase):
     __table_args__ = (sa.PrimaryKeyConstraint("name", name="pk_courier_transport"), _MYSQL)
 
     name: Mapped[str] = mapped_column(sa.String(255))
+    #: ``closed``, or ``open``: then nobody sends but one probe at a time.
     breaker: Mapped[str] = mapped_column(sa.String(16))
+    #: The cause of the fault that opened it, as in ``courier_attempt``.
+    cause: Mapped[str | None] = mapped_column(sa.String(48))
+    #: The same in plain words.
     reason: Mapped[str | None] = mapped_column(sa.String(255))
+    #: Faults in a row since the last message that went through.
+    faults: Mapped[int] = mapped_column(sa.Integer())
+    opened_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
+    #: Whoever moves this forward is the one who probes.
     next_probe_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
+    #: The message that met the last fault: another one probes, if another one is due.
+    last_message_id: Mapped[uuid.UUID | None] = mapped_column(UUID)
     last_ok_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
     last_error: Mapped[str | None] = mapped_column(sa.String(512))
 

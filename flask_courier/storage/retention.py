@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -17,6 +18,7 @@ from flask_courier.core.status import FINAL, Status
 from flask_courier.storage import tokens
 from flask_courier.storage.dialect import db_time, run
 from flask_courier.storage.models import Attempt, Content, Event, LimitCounter, Message, Token
+from flask_courier.storage.uow import Database
 
 #: Rows a transaction deletes at most: others wait for it.
 BATCH = 500
@@ -26,16 +28,54 @@ _UNRESOLVED = timedelta(days=1)
 _FINAL = [status.value for status in FINAL]
 
 
+@dataclass(frozen=True)
+class Purged:
+    """How much was forgotten."""
+
+    contents: int
+    messages: int
+
+
+def purge(
+    database: Database,
+    *,
+    now: datetime,
+    contents: timedelta,
+    messages: timedelta,
+    counters: timedelta,
+) -> Purged:
+    """Forget one batch of what is older than it is kept: texts first, then messages.
+
+    Each step is a transaction of its own, that begins with its write.
+
+    :param counters: how long the longest limit lasts.
+    """
+    texts = database.transact(
+        lambda session: outlived_contents(session, now=now, retention=contents)
+    )
+    if texts:
+        database.transact(lambda session: delete_contents(session, texts))
+    old = database.transact(lambda session: outlived(session, now=now, retention=messages))
+    if old:
+        database.transact(lambda session: delete_messages(session, old))
+    database.transact(lambda session: delete_idle_counters(session, older_than=counters))
+    return Purged(len(texts), len(old))
+
+
 def outlived(session: Session, *, now: datetime, retention: timedelta) -> list[uuid.UUID]:
     """A batch of final messages that are older than they are kept; reads only."""
-    old = sa.and_(Message.status.in_(_FINAL), Message.id < first_id(now - retention))
-    unresolved = sa.and_(
-        Message.status == Status.SUPPRESSED.value, Message.id < first_id(now - _UNRESOLVED)
-    )
+    unresolved = Message.status == Status.SUPPRESSED.value
+    found = _older(session, first_id(now - _UNRESOLVED), unresolved)
+    return found or _older(session, first_id(now - retention), Message.status.in_(_FINAL))
+
+
+def _older(
+    session: Session, before: uuid.UUID, condition: sa.ColumnElement[bool]
+) -> list[uuid.UUID]:
     # A link that still works outlives its message's retention.
     statement = (
         sa.select(Message.id)
-        .where(sa.or_(unresolved, old), ~tokens.is_open_for(Message.id))
+        .where(condition, Message.id < before, ~tokens.is_open_for(Message.id))
         .order_by(Message.id)
         .limit(BATCH)
     )
@@ -60,11 +100,20 @@ def delete_contents(session: Session, message_ids: Sequence[uuid.UUID]) -> None:
 
 
 def delete_messages(session: Session, message_ids: Sequence[uuid.UUID]) -> None:
-    """Delete these messages with everything that belongs to them."""
-    delete_contents(session, message_ids)
+    """Delete those of these messages that are still final, with everything that belongs to them.
+
+    Since they were looked for, an operator may have put one back into the queue.
+    """
+    run(
+        session,
+        sa.delete(Message).where(Message.id.in_(message_ids), Message.status.in_(_FINAL)),
+    )
+    remaining = sa.select(Message.id).where(Message.id.in_(message_ids))
+    kept = {row[0] for row in run(session, remaining)}
+    gone = [message_id for message_id in message_ids if message_id not in kept]
+    delete_contents(session, gone)
     for table in (Attempt, Event, Token):
-        run(session, sa.delete(table).where(table.message_id.in_(message_ids)))
-    run(session, sa.delete(Message).where(Message.id.in_(message_ids)))
+        run(session, sa.delete(table).where(table.message_id.in_(gone)))
 
 
 def delete_idle_counters(session: Session, *, older_than: timedelta) -> None:

@@ -6,14 +6,16 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from flask_courier.core.replies import Outcome
 from flask_courier.core.status import Status
 from flask_courier.core.tokens import Key, Purpose, Seed
+from flask_courier.storage.bulk import Bulk
 from flask_courier.storage.dialect import db_time, run
 from flask_courier.storage.models import Attempt, Message, Token
 
@@ -54,39 +56,59 @@ def has_fingerprint(fingerprints: Sequence[str]) -> sa.ColumnElement[bool]:
     return Token.fingerprint.in_(fingerprints)
 
 
-def add(
-    session: Session,
-    *,
-    key: Key,
-    seed: Seed,
-    message_id: uuid.UUID,
-    account_ref: str,
-    address_key: str,
-    code_digest: str | None,
-    fingerprint: str,
-    lifetime: timedelta,
-    keep_seed: bool = True,
-) -> None:
-    """Store a token by its digest.
+@dataclass(frozen=True)
+class NewToken:
+    """A token before it is stored."""
 
-    :param keep_seed: False for a token that is handed over at once and never sent.
-    """
-    run(
-        session,
-        sa.insert(Token).values(
-            digest=key.digest(key.token_id(seed)),
-            purpose=seed.purpose.value,
-            account_ref=account_ref,
-            address_key=address_key,
-            code_digest=code_digest,
-            message_id=message_id,
-            seed=seed.entropy.hex() if keep_seed else None,
-            key_id=key.id,
-            fingerprint=fingerprint,
-            issued_at=db_time(),
-            expires_at=db_time(lifetime),
-        ),
-    )
+    key: Key
+    seed: Seed
+    message_id: uuid.UUID
+    account_ref: str
+    address_key: str
+    code_digest: str | None
+    fingerprint: str
+    lifetime: timedelta
+    #: False for a token that is handed over at once and never sent.
+    keep_seed: bool = True
+
+
+def add(session: Session, tokens: Sequence[NewToken]) -> None:
+    """Store tokens by their digests."""
+    for lifetime in {token.lifetime for token in tokens}:
+        rows = [_row(token) for token in tokens if token.lifetime == lifetime]
+        _insert(lifetime).run(session, rows)
+
+
+_NAMES = "digest purpose account_ref address_key code_digest message_id seed key_id fingerprint"
+_COLUMNS = {name: getattr(Token, name) for name in _NAMES.split()}
+
+
+# A lifetime or two for each application; the statement costs more to build than to run.
+@lru_cache(16)
+def _insert(lifetime: timedelta) -> Bulk:
+    def build(row: Any) -> sa.Insert:
+        values = [getattr(row, name) for name in _COLUMNS]
+        times = (db_time(), db_time(lifetime))
+        return sa.insert(Token).from_select(
+            [*_COLUMNS, "issued_at", "expires_at"], sa.select(*values, *times)
+        )
+
+    return Bulk(_COLUMNS, build)
+
+
+def _row(token: NewToken) -> dict[str, Any]:
+    key, seed = token.key, token.seed
+    return {
+        "digest": key.digest(key.token_id(seed)),
+        "purpose": seed.purpose.value,
+        "account_ref": token.account_ref,
+        "address_key": token.address_key,
+        "code_digest": token.code_digest,
+        "message_id": token.message_id,
+        "seed": seed.entropy.hex() if token.keep_seed else None,
+        "key_id": key.id,
+        "fingerprint": token.fingerprint,
+    }
 
 
 def seed_of(session: Session, message_id: uuid.UUID, *, only_open: bool = False) -> SeedRow | None:
@@ -94,33 +116,37 @@ def seed_of(session: Session, message_id: uuid.UUID, *, only_open: bool = False)
 
     :param only_open: None also for a token that is used up or has run out.
     """
-    row = run(
-        session,
-        sa.select(Token.purpose, Token.seed, Token.key_id).where(
-            Token.message_id == message_id,
-            Token.seed.is_not(None),
-            *([_OPEN] if only_open else []),
-        ),
-    ).one_or_none()
-    if row is None:
-        return None
-    purpose, seed, key_id = row
-    return SeedRow(Seed(Purpose(purpose), str(message_id), bytes.fromhex(seed)), key_id)
+    return seeds_of(session, [message_id], only_open=only_open).get(message_id)
 
 
-def renew(session: Session, message_id: uuid.UUID, lifetime: timedelta) -> None:
-    """Start the life of the message's token anew: it counts from the attempt, not the request."""
+def seeds_of(
+    session: Session, message_ids: Sequence[uuid.UUID], *, only_open: bool = False
+) -> dict[uuid.UUID, SeedRow]:
+    """The same for many messages; those without a seed are left out."""
+    statement = sa.select(Token.message_id, Token.purpose, Token.seed, Token.key_id).where(
+        Token.message_id.in_(message_ids),
+        Token.seed.is_not(None),
+        *([_OPEN] if only_open else []),
+    )
+    return {
+        message_id: SeedRow(Seed(Purpose(purpose), str(message_id), bytes.fromhex(seed)), key_id)
+        for message_id, purpose, seed, key_id in run(session, statement)
+    }
+
+
+def renew(session: Session, message_ids: Sequence[uuid.UUID], lifetime: timedelta) -> None:
+    """Start the lives of these tokens anew: they count from the attempt, not the request."""
     run(
         session,
         sa.update(Token)
-        .where(Token.message_id == message_id, Token.consumed_at.is_(None))
+        .where(Token.message_id.in_(message_ids), Token.consumed_at.is_(None))
         .values(issued_at=db_time(), expires_at=db_time(lifetime)),
     )
 
 
-def drop(session: Session, message_id: uuid.UUID) -> None:
-    """Forget the tokens of a message that is prepared again."""
-    run(session, sa.delete(Token).where(Token.message_id == message_id))
+def drop(session: Session, message_ids: Sequence[uuid.UUID]) -> None:
+    """Forget the tokens of messages that are prepared again."""
+    run(session, sa.delete(Token).where(Token.message_id.in_(message_ids)))
 
 
 def find(session: Session, purpose: Purpose, digests: Sequence[str]) -> TokenRow | None:
@@ -136,7 +162,11 @@ def find_by_code(
     code_digests: Sequence[str],
     lifetime: timedelta,
 ) -> TokenRow | None:
-    """The open token whose code this is, issued within ``lifetime``; one SELECT."""
+    """The open token whose code this is, issued within ``lifetime``; one SELECT.
+
+    Of accepted mails of an account only the last one's code works; all links stay good. That is
+    asked here, where few come, and not written down with every mail that goes out.
+    """
     return _one(
         session,
         Token.purpose == purpose.value,
@@ -144,6 +174,36 @@ def find_by_code(
         Token.code_digest.in_(code_digests),
         Token.issued_at > db_time(-lifetime),
         _OPEN,
+        ~_has_successor(),
+    )
+
+
+def _has_successor() -> sa.ColumnElement[bool]:
+    """A condition: the token's mail was accepted, and a later one with a code after it.
+
+    Mail that nobody has accepted yet may be the one that arrives: its code works. Later is what the
+    database's clock says; should that be set back, the older code works, and every link still does.
+    """
+    later, accepted, its_own = aliased(Token), aliased(Message), aliased(Message)
+    after = sa.or_(
+        accepted.sent_at > its_own.sent_at,
+        # Of two that were accepted together, the younger request is the last one.
+        sa.and_(accepted.sent_at == its_own.sent_at, accepted.id > its_own.id),
+    )
+    return (
+        sa.exists()
+        .where(
+            later.account_ref == Token.account_ref,
+            later.purpose == Token.purpose,
+            later.message_id != Token.message_id,
+            later.code_digest.is_not(None),
+            accepted.id == later.message_id,
+            accepted.status == Status.SENT.value,
+            its_own.id == Token.message_id,
+            its_own.status == Status.SENT.value,
+            after,
+        )
+        .correlate(Token)
     )
 
 
@@ -166,16 +226,8 @@ def _one(session: Session, *conditions: sa.ColumnElement[bool]) -> TokenRow | No
     if row is None:
         return None
     digest, purpose, account_ref, message_id, key_id, fingerprint, expires_at, is_open = row
-    return TokenRow(
-        digest,
-        Purpose(purpose),
-        account_ref,
-        message_id,
-        key_id,
-        fingerprint,
-        expires_at,
-        bool(is_open),
-    )
+    known = (digest, Purpose(purpose), account_ref, message_id, key_id, fingerprint, expires_at)
+    return TokenRow(*known, bool(is_open))
 
 
 def claim(session: Session, digest: str) -> bool:
@@ -208,34 +260,6 @@ def mark_opened(session: Session, digest: str) -> None:
     )
 
 
-def retire_other_codes(session: Session, message_id: uuid.UUID) -> None:
-    """Let only the code of this mail work, the last one accepted; all links stay good."""
-    newest = run(
-        session,
-        sa.select(Token.purpose, Token.account_ref).where(
-            Token.message_id == message_id, Token.code_digest.is_not(None)
-        ),
-    ).one_or_none()
-    if newest is None:
-        return
-    purpose, account_ref = newest
-    accepted = sa.select(Message.id).where(
-        Message.account_ref == account_ref, Message.status == Status.SENT.value
-    )
-    run(
-        session,
-        sa.update(Token)
-        .where(
-            Token.account_ref == account_ref,
-            Token.purpose == purpose,
-            Token.message_id != message_id,
-            Token.message_id.in_(accepted),
-            Token.code_digest.is_not(None),
-        )
-        .values(code_digest=None),
-    )
-
-
 def close_undelivered(session: Session, message_ids: Sequence[uuid.UUID] | sa.Select[Any]) -> None:
     """Consume the tokens of mail that nobody got, so that no trace of it is worth anything.
 
@@ -254,11 +278,20 @@ def close_undelivered(session: Session, message_ids: Sequence[uuid.UUID] | sa.Se
     )
 
 
+_WIPE = (
+    sa.update(Token)
+    .where(
+        Token.message_id.in_(sa.bindparam("ids", expanding=True, type_=Token.message_id.type)),
+        Token.seed.is_not(None),
+    )
+    .values(seed=None)
+)
+
+
 def wipe_seeds(session: Session, message_ids: Sequence[uuid.UUID] | sa.Select[Any]) -> None:
     """Make the tokens of these messages underivable: they are in a mail, or will never be."""
-    run(
-        session,
-        sa.update(Token)
-        .where(Token.message_id.in_(message_ids), Token.seed.is_not(None))
-        .values(seed=None),
-    )
+    if isinstance(message_ids, sa.Select):
+        marked = sa.update(Token).where(Token.message_id.in_(message_ids), Token.seed.is_not(None))
+        run(session, marked.values(seed=None))
+    else:
+        run(session, _WIPE, {"ids": list(message_ids)})

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session as Session  # noqa: PLC0414 - delivery names it from here
 from sqlalchemy.orm import SessionTransaction, sessionmaker
 
 from flask_courier.core.ids import fraction
+from flask_courier.storage import driver_errors
 from flask_courier.storage.dialect import SCHEMA_KEY, is_mysql
+from flask_courier.storage.notify import Subscription, notify
 
 T = TypeVar("T")
+
+#: Factories whose commits are listened to.
+_heard: WeakSet[sessionmaker[Any]] = WeakSet()
 
 #: Seconds, up to twice as long, before a transaction that lost starts again.
 _PAUSE = 0.025
 _WAKE_KEY = "flask_courier.wake"
 _PENDING_KEY = "flask_courier.pending"
-
-#: What databases say when two transactions met and one must start again: PostgreSQL's SQLSTATEs
-#: serialization_failure and deadlock_detected; MySQL's and MariaDB's ER_LOCK_DEADLOCK,
-#: ER_LOCK_WAIT_TIMEOUT and ER_CHECKREAD; SQLite's SQLITE_BUSY, which has only words.
-_CONFLICT_STATES = frozenset({"40001", "40P01"})
-_CONFLICT_NUMBERS = frozenset({1213, 1205, 1020})
-_CONFLICT_WORDS = "database is locked"
+_NOTIFIES_KEY = "flask_courier.notifies"
 
 
 class Conflict(Exception):
@@ -45,12 +47,20 @@ class Database:
     schema: str | None
     #: Called after a commit that queued something; must not raise.
     wake: Callable[[], None]
+    #: Whether commits are announced to workers in other processes (COURIER_WORKER=external).
+    notifies: bool = False
 
     def bind(self, session: Session) -> Session:
         """Tell ``session`` whose it is; every session that reaches storage passes here."""
         session.info[SCHEMA_KEY] = self.schema
         session.info[_WAKE_KEY] = self.wake
+        session.info[_NOTIFIES_KEY] = self.notifies
         return session
+
+    def subscribe(self) -> Subscription:
+        """Listen to commits of other processes; see :class:`Subscription` for what it raises."""
+        with self.open_session() as session:
+            return Subscription(session.get_bind().engine)
 
     @contextmanager
     def unit_of_work(self) -> Iterator[Session]:
@@ -79,7 +89,7 @@ class Database:
             with self.unit_of_work() as session:
                 return work(session)
         except DBAPIError as error:
-            if not is_conflict(error):
+            if not driver_errors.is_conflict(error):
                 raise
         # Whoever won is on its way: at once, this run would take its rows from it again.
         time.sleep(_PAUSE * (1 + fraction()))
@@ -87,22 +97,28 @@ class Database:
             with self.unit_of_work() as session:
                 return work(session)
         except DBAPIError as error:
-            if is_conflict(error):
+            if driver_errors.is_conflict(error):
                 raise Conflict from error
             raise
 
 
-def is_conflict(error: DBAPIError) -> bool:
-    """Whether ``error`` says that starting the transaction again may well succeed."""
-    original = error.orig
-    state = getattr(original, "sqlstate", None) or getattr(original, "pgcode", None)
-    if state in _CONFLICT_STATES:
-        return True
-    # MySQL's drivers may name a state too, but it is HY000 for two of the three numbers.
-    arguments = getattr(original, "args", ())
-    if arguments and arguments[0] in _CONFLICT_NUMBERS:
-        return True
-    return _CONFLICT_WORDS in str(original)
+def is_away(error: BaseException) -> bool:
+    """Whether ``error`` says that the database cannot be reached now, and nothing of the work."""
+    if isinstance(error, DBAPIError):
+        return driver_errors.is_outage(error)
+    return isinstance(error, (Conflict, PoolTimeout))
+
+
+def told(error: BaseException) -> str:
+    """What a log may tell of ``error``, and where it was raised.
+
+    Of a database's only the name and the state: databases quote rows, and rows are addresses.
+    """
+    words = f"{type(error).__name__}: {error}"
+    if isinstance(error, DBAPIError):
+        words = f"{type(error).__name__} {driver_errors.state(error) or ''}".rstrip()
+    trail = "" if is_away(error) else "".join(traceback.format_tb(error.__traceback__))
+    return f"{words}\n{trail}".rstrip()
 
 
 def note_enqueued(session: Session) -> None:
@@ -110,11 +126,15 @@ def note_enqueued(session: Session) -> None:
     wake = session.info.get(_WAKE_KEY)
     if wake is not None:
         session.info[_PENDING_KEY] = wake
+    if session.info.get(_NOTIFIES_KEY):
+        notify(session)
 
 
 def listen(factory: sessionmaker[Any]) -> None:
     """Wake workers at outer commits of ``factory``'s sessions; a second call changes nothing."""
-    if not event.contains(factory, "after_commit", _after_commit):
+    # Not event.contains(), which knows a factory by its address, and long after it is gone.
+    if factory not in _heard:
+        _heard.add(factory)
         event.listen(factory, "after_commit", _after_commit)
         event.listen(factory, "after_soft_rollback", _after_soft_rollback)
 

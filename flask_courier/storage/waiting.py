@@ -11,11 +11,9 @@ from sqlalchemy.orm import Session
 from flask_courier.core.messages import Lane
 from flask_courier.core.status import Status
 from flask_courier.storage import tokens
+from flask_courier.storage.conditions import IS_QUEUED
 from flask_courier.storage.dialect import db_time, run
 from flask_courier.storage.models import Message
-
-# A literal: a partial index serves only a query that names its condition.
-_IS_QUEUED = Message.status == sa.literal_column("'queued'")
 
 
 def seconds_until_due(session: Session) -> float | None:
@@ -26,7 +24,7 @@ def seconds_until_due(session: Session) -> float | None:
             session,
             sa.select(sa.func.min(Message.next_attempt_at), db_time()).where(
                 # What has outlived its time is for the next sweep, and not due.
-                _IS_QUEUED,
+                IS_QUEUED,
                 Message.lane == int(lane),
                 Message.expires_at > db_time(),
             ),
