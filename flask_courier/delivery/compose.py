@@ -7,76 +7,76 @@ compares Message-IDs sees one mail (RFC 5322 section 3.6.4).
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
+from datetime import datetime
 from email import policy
-from email.header import Header
-from email.headerregistry import Address
-from email.message import EmailMessage
+from email.utils import format_datetime
+from functools import lru_cache
+from types import MappingProxyType
 
+import idna
+
+from flask_courier.core.accounts import ADDRESS_LIMIT
 from flask_courier.core.config import Sender
 from flask_courier.core.errors import RenderError
 from flask_courier.core.messages import Parcel, Rendered
+from flask_courier.core.providers import completed
+from flask_courier.delivery.encode import encode_body, encode_mailbox, encode_text, fold
 
-#: RFC 3834 section 5: tells responders not to answer. Applications may override neither.
-_AUTO_SUBMITTED = "auto-generated"
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _HOSTILE_HEADER = "a header of this mail would hold CR, LF or NUL; it was not sent"
+_HOSTILE_ADDRESS = (
+    "an address of this mail cannot stand in a header, so it was not sent: correct the address in"
+    " the account or in the settings"
+)
+_BAD_TEXT = (
+    "a mail holds a lone surrogate, half of a character, which no encoding can carry; it was not"
+    " sent: find out where its context gets such text"
+)
+_HOSTILE = re.compile(r"[\r\n\0]")
+_FIELD = re.compile(r"[!-9;-~]+:[^\r\n\0]*(?:\r\n[ \t][^\r\n\0]*)*\r\n")
+#: RFC 5322 section 3.4.1, with RFC 6532 section 3.2: the dots may stand anywhere, as some do.
+_DOT_ATOM = r'[^\s\0-\x20\x7f()<>\[\]:;@\\,"]+'
+_ADDRESS = re.compile(rf'(?:{_DOT_ATOM}|"(?:[ !#-\[\]-~]|\\[ -~])*")@(?:{_DOT_ATOM}|\[[!-Z^-~]+\])')
+#: The same for every mail. RFC 3834 section 5: tells responders not to answer.
+_FIXED = "Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
 
 
-def compose(parcel: Parcel, *, sender: Sender, headers: Mapping[str, str]) -> bytes:
+def compose(
+    parcel: Parcel,
+    *,
+    sender: Sender,
+    headers: Mapping[str, str],
+    link_headers: Mapping[str, str] = _NO_HEADERS,
+) -> bytes:
     """The message with CRLF line ends, 7 bits wide unless an address needs SMTPUTF8.
 
-    :raises RenderError: if a header would hold CR, LF or NUL.
+    ``link_headers`` are added to a mail that carries a token, where ``headers`` has no such name.
+
+    :raises RenderError: if a header would hold CR, LF or NUL, or an address or a text cannot be
+        written.
     """
-    message = _message(parcel, filled(parcel), sender)
-    for name, value in headers.items():
-        message[name] = value
-    raw = message.as_bytes()
-    _check_headers(message, raw)
-    return raw
-
-
-def _message(parcel: Parcel, mail: Rendered, sender: Sender) -> EmailMessage:
-    for value in (mail.subject, sender.name, sender.address, parcel.recipient):
-        if any(character in value for character in "\r\n\0"):
-            raise RenderError(_HOSTILE_HEADER)
-    utf8 = not (parcel.recipient + sender.address).isascii()
-    # 7bit: not every server takes 8 bits, and none has been asked (RFC 6152).
-    policies = policy.SMTPUTF8 if utf8 else policy.SMTP
-    message = EmailMessage(policy=policies.clone(cte_type="7bit"))
-    message["From"] = _address(sender.name, sender.address)
-    message["To"] = _address("", parcel.recipient)
-    if "=?" in mail.subject:
-        # As a value it would be decoded, and may then hold line breaks or anything else.
-        message.set_raw("Subject", Header(mail.subject, "utf-8", header_name="Subject").encode())
-    else:
-        message["Subject"] = mail.subject
-    message["Date"] = parcel.date
-    message["Message-ID"] = parcel.message_id_header
-    message["Auto-Submitted"] = _AUTO_SUBMITTED
-    message.set_content(mail.text)
-    if mail.html is not None:
-        message.add_alternative(mail.html, subtype="html")
-        message.set_boundary(_boundary(parcel))
-    return message
-
-
-def _address(name: str, address: str) -> Address:
-    if address.isascii():
-        return Address(name, addr_spec=address)
-    # addr_spec= refuses a local part beyond ASCII, which RFC 6531 allows.
-    local_part, _, domain = address.rpartition("@")
-    return Address(name, local_part, domain)
-
-
-def _check_headers(message: EmailMessage, raw: bytes) -> None:
-    """Make sure of what was generated: Pythons before 3.12.5 let a decoded line break through.
-
-    :raises RenderError: unless the headers on the wire are those that were set, in lines of CRLF.
-    """
-    lines = raw.partition(b"\r\n\r\n")[0].split(b"\r\n")
-    names = [line.partition(b":")[0].decode() for line in lines if line[:1] not in (b" ", b"\t")]
-    if names != message.keys() or any(byte in b"".join(lines) for byte in (b"\r", b"\n", b"\0")):
+    mail = filled(parcel)
+    if _HOSTILE.search(f"{mail.subject}{parcel.recipient}{parcel.message_id_header}"):
         raise RenderError(_HOSTILE_HEADER)
+    # No cache may see the subject or a body: they can hold a token.
+    extra = _extra_fields(
+        tuple(headers.items()),
+        () if parcel.credentials is None else tuple(link_headers.items()),
+    )
+    try:
+        head = (
+            f"{_from_field(sender)}\r\n"
+            f"To: {_header_address(parcel.recipient)}\r\n"
+            f"{encode_text('Subject', mail.subject)}\r\n"
+            f"Date: {_date(parcel.date.replace(microsecond=0))}\r\n"
+            f"Message-ID: {parcel.message_id_header}\r\n"
+            f"{_FIXED}{extra}"
+        )
+        return head.encode() + _content(mail, parcel.message_id_header)
+    except UnicodeEncodeError:
+        raise RenderError(_BAD_TEXT) from None
 
 
 def filled(parcel: Parcel) -> Rendered:
@@ -86,6 +86,98 @@ def filled(parcel: Parcel) -> Rendered:
     return parcel.rendered.fill(parcel.credentials.token.value, parcel.credentials.code.value)
 
 
-def _boundary(parcel: Parcel) -> str:
-    """A boundary that every retry repeats; "=_" cannot occur in quoted-printable or base64."""
-    return "=_" + hashlib.sha256(parcel.message_id_header.encode()).hexdigest()[:32]
+def wire_address(address: str) -> str:
+    """``address`` as header and envelope have it: its domain in ASCII (RFC 5891).
+
+    A local part beyond ASCII stays and needs SMTPUTF8; its domain is ASCII all the same, so that
+    no server on the way has to know how to look it up.
+
+    :raises RenderError: if the domain is none.
+    """
+    if address.isascii():
+        return address
+    local, at_sign, domain = address.rpartition("@")
+    return local + at_sign + _ascii_domain(domain)
+
+
+@lru_cache(maxsize=256)
+def _ascii_domain(domain: str) -> str:
+    if domain.isascii():
+        return domain
+    try:
+        return idna.encode(domain, uts46=True).decode()
+    except idna.IDNAError:
+        raise RenderError(_HOSTILE_ADDRESS) from None
+
+
+def _header_address(address: str) -> str:
+    wired = wire_address(address)
+    if not _ADDRESS.fullmatch(wired) or len(wired.encode()) > ADDRESS_LIMIT:
+        raise RenderError(_HOSTILE_ADDRESS)
+    return wired
+
+
+@lru_cache(maxsize=64)
+def _date(moment: datetime) -> str:
+    return format_datetime(moment)
+
+
+@lru_cache(maxsize=64)
+def _from_field(sender: Sender) -> str:
+    if _HOSTILE.search(sender.name + sender.address):
+        raise RenderError(_HOSTILE_HEADER)
+    return encode_mailbox("From", sender.name, _header_address(sender.address))
+
+
+@lru_cache(maxsize=64)
+def _extra_fields(own: tuple[tuple[str, str], ...], defaults: tuple[tuple[str, str], ...]) -> str:
+    return "".join(
+        _extra_field(name, value) for name, value in completed(dict(own), dict(defaults)).items()
+    )
+
+
+def _extra_field(name: str, value: str) -> str:
+    if _HOSTILE.search(name + value):
+        raise RenderError(_HOSTILE_HEADER)
+    if value.isascii():
+        # As it was written: who writes an encoded word here wants one.
+        field = f"{fold(name, value.strip())}\r\n"
+    else:
+        # It knows which fields hold addresses (Reply-To), where only names may be encoded.
+        field = policy.SMTP.header_factory(name, value).fold(policy=policy.SMTP)
+    # Pythons before 3.12.5 let a line break through that they found in an encoded word.
+    if not _FIELD.fullmatch(field):
+        raise RenderError(_HOSTILE_HEADER)
+    return field
+
+
+def _content(mail: Rendered, message_id: str) -> bytes:
+    text = _part("plain", mail.text)
+    if mail.html is None:
+        return text
+    boundary = _boundary(message_id)
+    begin = f"\r\n--{boundary}\r\n".encode()
+    return b"".join(
+        (
+            f'Content-Type: multipart/alternative;\r\n boundary="{boundary}"\r\n'.encode(),
+            begin,
+            text,
+            begin,
+            _part("html", mail.html),
+            f"\r\n--{boundary}--\r\n".encode(),
+        )
+    )
+
+
+def _part(kind: str, text: str) -> bytes:
+    encoding, lines = encode_body(text)
+    head = (
+        f'Content-Type: text/{kind}; charset="utf-8"\r\n'
+        f"Content-Transfer-Encoding: {encoding}\r\n\r\n"
+    )
+    return head.encode() + lines
+
+
+def _boundary(message_id: str) -> str:
+    """A boundary that every retry repeats; no part contains "--=_" once it is encoded."""
+    return "=_" + hashlib.sha256(message_id.encode()).hexdigest()[:32]

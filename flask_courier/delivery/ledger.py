@@ -6,27 +6,43 @@ thread, or in the calling thread of ``deliver_pending``.
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from flask_courier.core.clock import utc_now
 from flask_courier.core.ids import fraction
-from flask_courier.core.messages import Claim, Parcel, SendResult
+from flask_courier.core.messages import Claim
+from flask_courier.core.replies import Outcome
 from flask_courier.core.retry import Decision, Progress, counts, decide
 from flask_courier.core.status import Status
-from flask_courier.delivery.prepare import LEASE, Preparer
-from flask_courier.storage import attempts, dialect, outbox, retention, waiting, workers
+from flask_courier.delivery.breaker import Breaker, Delivery
+from flask_courier.delivery.clock import lease_clock
+from flask_courier.delivery.prepare import Preparer
+from flask_courier.storage import (
+    attempts,
+    dialect,
+    outbox,
+    retention,
+    transports,
+    workers,
+)
 from flask_courier.storage.uow import Database, Session
 
 _DAY = 86_400
-#: A message that fails unforeseen this often is given up.
-_POISON_CLAIMS = 5
+#: A message whose claims come to no report so often is given up.
+POISON_CLAIMS = 5
 _POISON_WAIT = timedelta(seconds=10)
-#: Seconds between two looks at the queue when nothing wakes the worker.
-POLL = 1.0
-#: Seconds between two sweeps for lost leases and expired messages.
-_SWEEP = 5.0
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What one result led to."""
+
+    #: None if the message is another worker's by now.
+    status: Status | None
+    #: Whether the transport's breaker is open; None if the result says nothing of it.
+    blocked: bool | None
 
 
 @dataclass
@@ -37,50 +53,86 @@ class Ledger:
     worker_kind: str
     database: Database
     preparer: Preparer
+    #: What the transport's row is called.
+    transport: str
     #: Whether mail stays on this machine, so that its seed may be kept.
     keeps_mail: bool
-    #: ``time.monotonic()`` of the next sweep.
-    _next_sweep: float = 0.0
+    breaker: Breaker = field(init=False)
 
-    def claim(self, count: int) -> list[Claim]:
-        """Take up to ``count`` due messages."""
-        sweep = time.monotonic() >= self._next_sweep
-        if sweep:
-            self._next_sweep = time.monotonic() + _SWEEP
+    def __post_init__(self) -> None:
+        patience = 3 * self.preparer.config.smtp_connections
+        self.breaker = Breaker(self.transport, patience)
 
-        def work(session: Session) -> list[Claim]:
-            if sweep:
-                outbox.reclaim_expired_leases(session)
-                outbox.expire_overdue(session)
-            return outbox.claim(session, count=count, lease=LEASE)
+    def record(self, deliveries: Sequence[Delivery]) -> list[Recorded]:
+        """Write results, in one transaction; answer what each led to."""
+        for delivery in deliveries:
+            self.breaker.weigh(delivery)
+        if all(one.result.outcome is Outcome.ACCEPTED for one in deliveries):
+            # One statement settles them all, unless a lease has changed hands.
+            try:
+                return self.database.transact(lambda session: self._record(session, deliveries))
+            except outbox.LeaseLost:
+                pass
+        return self.database.transact(lambda session: self._record_held(session, deliveries))
 
-        return self.database.transact(work)
+    def _record_held(self, session: Session, deliveries: Sequence[Delivery]) -> list[Recorded]:
+        claims = [one.claim for one in deliveries]
+        lease = self.preparer.lease
+        outbox.retake(session, claims, lease=lease)
+        held = outbox.hold(session, claims, lease=lease)
+        lost = [(one.claim.id, one.result) for one in deliveries if one.claim.id not in held]
+        if lost:
+            outbox.keep_history(session, lost, worker=self.worker)
+        ours = [one for one in deliveries if one.claim.id in held]
+        recorded = iter(self._record(session, ours) if ours else [])
+        return [
+            next(recorded) if one.claim.id in held else Recorded(None, blocked=None)
+            for one in deliveries
+        ]
 
-    def seconds_until_due(self) -> float | None:
-        """How long until there is something to claim, or None if nothing waits."""
-        return self.database.transact(waiting.seconds_until_due)
+    def _record(self, session: Session, deliveries: Sequence[Delivery]) -> list[Recorded]:
+        settlements = [
+            outbox.Settlement(one.claim, one.result, self._decide(session, one), one.carries_token)
+            for one in deliveries
+        ]
+        outbox.record(session, settlements, worker=self.worker, keep_seed=self.keeps_mail)
+        blocked = None if self.keeps_mail else self.breaker.write(session, deliveries)
+        return [Recorded(one.decision.status, blocked) for one in settlements]
 
-    def prepare(self, claim: Claim) -> Parcel | None:
-        """What the next attempt needs, or None if there is to be none."""
-        return self.database.transact(lambda session: self.preparer.parcel(session, claim))
+    def _decide(self, session: Session, delivery: Delivery) -> Decision:
+        claim, result = delivery.claim, delivery.result
+        if result.outcome is Outcome.ACCEPTED:
+            return Decision(Status.SENT)
+        unknown = result.outcome is Outcome.UNKNOWN
+        # 421 is an answer: whoever can say it has not choked on the message.
+        dropped = result.suspect is not None and result.code is None
+        progress = Progress(
+            attempts=claim.attempts + counts(result.outcome),
+            claims=claim.claims,
+            unknown=attempts.count_unknown(session, claim.id) if unknown else 0,
+            dropped=attempts.count_dropped(session, claim.id) if dropped else 0,
+            repeatable=delivery.carries_token,
+            expires_at=claim.expires_at,
+        )
+        return decide(
+            result.outcome,
+            progress,
+            retries=self.preparer.config.message_retries,
+            now=dialect.now(session),
+            jitter=fraction(),
+            hint=result.wait,
+        )
 
-    def record(self, claim: Claim, parcel: Parcel, result: SendResult) -> Status | None:
-        """Write the result; answer the status it led to, or None if the lease was lost."""
+    def give_back(self, claims: Sequence[Claim]) -> None:
+        """Put back what was not started."""
+        self.database.transact(lambda session: outbox.give_back(session, claims))
 
-        def work(session: Session) -> Status | None:
-            outbox.hold(session, claim, lease=LEASE)
-            decision = self._decide(session, claim, parcel, result)
-            settled = outbox.record(
-                session, claim, result, decision, worker=self.worker, keep_seed=self.keeps_mail
-            )
-            return decision.status if settled else None
-
-        return self.database.transact(work)
-
-    def release(self, claim: Claim, reason: str, delay: timedelta) -> None:
-        """Give the message back, due again after ``delay``."""
+    def put_off(self, claim: Claim) -> None:
+        """Give back a message that cannot be prepared just now, as if it had not been claimed."""
         self.database.transact(
-            lambda session: outbox.release(session, claim, reason=reason, delay=delay)
+            lambda session: outbox.release(
+                session, claim, reason="failed", delay=_POISON_WAIT, counts=False
+            )
         )
 
     def give_up(self, claim: Claim, reason: str, error: str) -> None:
@@ -96,59 +148,36 @@ class Ledger:
         """
 
         def work(session: Session) -> None:
-            outbox.hold(session, claim, lease=LEASE)
-            if claim.claims - attempts.count(session, claim.id) >= _POISON_CLAIMS:
+            outbox.hold(session, [claim], lease=self.preparer.lease)
+            if claim.claims - attempts.count(session, claim.id) >= POISON_CLAIMS:
                 outbox.close(session, claim, Status.ABANDONED, "poison", error=error)
             else:
                 outbox.release(session, claim, reason="failed", delay=_POISON_WAIT)
 
         self.database.transact(work)
 
-    def heartbeat(self, claims: list[Claim]) -> None:
-        """Be seen, and renew the leases of ``claims``."""
+    def heartbeat(self, claims: Sequence[Claim]) -> tuple[list[Claim], float]:
+        """Be seen, and renew leases; answer those that were not lost, and how long they last."""
+        until = lease_clock() + self.preparer.lease.total_seconds()
 
-        def work(session: Session) -> None:
+        def work(session: Session) -> list[Claim]:
             workers.seen(session, name=self.worker, kind=self.worker_kind)
-            for claim in claims:
-                outbox.hold(session, claim, lease=LEASE)
+            if not claims:
+                return []
+            held = outbox.hold(session, claims, lease=self.preparer.lease)
+            return [claim for claim in claims if claim.id in held]
 
-        self.database.transact(work)
+        return self.database.transact(work), until
 
     def purge(self) -> None:
         """Forget one batch of what is older than it is kept."""
         config, now = self.preparer.config, utc_now()
-        contents = self.database.transact(
-            lambda session: retention.outlived_contents(
-                session, now=now, retention=config.content_retention
-            )
-        )
-        if contents:
-            self.database.transact(lambda session: retention.delete_contents(session, contents))
-        messages = self.database.transact(
-            lambda session: retention.outlived(session, now=now, retention=config.retention)
-        )
-        if messages:
-            self.database.transact(lambda session: retention.delete_messages(session, messages))
         windows = [limit.seconds for limit in (*config.recipient_limit, *config.requester_limit)]
-        longest = timedelta(seconds=max(_DAY, *windows))
-        self.database.transact(
-            lambda session: retention.delete_idle_counters(session, older_than=longest)
+        retention.purge(
+            self.database,
+            now=now,
+            contents=config.content_retention,
+            messages=config.retention,
+            counters=timedelta(seconds=max(_DAY, *windows)),
         )
-
-    def _decide(
-        self, session: Session, claim: Claim, parcel: Parcel, result: SendResult
-    ) -> Decision:
-        progress = Progress(
-            attempts=claim.attempts + counts(result.outcome),
-            claims=claim.claims,
-            unknown=attempts.count_unknown(session, claim.id),
-            repeatable=parcel.credentials is not None,
-            expires_at=claim.expires_at,
-        )
-        return decide(
-            result.outcome,
-            progress,
-            retries=self.preparer.config.message_retries,
-            now=dialect.now(session),
-            jitter=fraction(),
-        )
+        self.database.transact(lambda session: transports.forget(session, config.retention))

@@ -1,4 +1,4 @@
-"""From a claim to a parcel: everything an attempt needs, in one transaction.
+"""From claims to parcels: everything an attempt needs, a batch in one transaction.
 
 A message is prepared once: account look-up, limits, minting and rendering are the kind's
 ``prepare``, which this floor is handed and does not know. Later attempts load what was stored and
@@ -8,9 +8,11 @@ derive the same token again from its seed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import jinja2
@@ -30,9 +32,9 @@ from flask_courier.core.messages import (
     Rendered,
 )
 from flask_courier.core.status import Status
-from flask_courier.core.tokens import KeyRing
+from flask_courier.core.tokens import Key, KeyRing, Seed
 from flask_courier.delivery.render import UnknownKind, render
-from flask_courier.storage import contents, outbox, tokens
+from flask_courier.storage import contents, dialect, outbox, tokens
 from flask_courier.storage.uow import Session
 
 logger = logging.getLogger("flask_courier.worker")
@@ -43,20 +45,24 @@ LEASE = timedelta(seconds=60)
 _UNKNOWN_KIND_WAIT = timedelta(seconds=30)
 
 
-def _warn(claim: Claim, error: RenderError) -> None:
-    """The text names templates and nothing of the message."""
-    extra = {"action": "render_failed", "message_id": str(claim.id)}
-    logger.warning("no mail can be made: %s", error, extra=extra)
-
-
 @dataclass(frozen=True)
 class Kind:
     """How messages of one kind are prepared."""
 
-    prepare: Callable[[Session, Claim], Draft | Refusal]
+    #: What each claim's mail is to be made of, or why there is none.
+    prepare: Callable[[Session, Sequence[Claim]], Mapping[uuid.UUID, Draft | Refusal]]
     #: How long its token lives after each attempt; None for mail that carries no token, whose
     #: repetition would be a second, different mail to its reader.
     token_lifetime: timedelta | None = None
+
+
+@dataclass
+class Batch:
+    """What came of preparing claims."""
+
+    parcels: list[Parcel]
+    #: How often each status was reached without an attempt.
+    settled: Counter[Status]
 
 
 @dataclass(frozen=True)
@@ -70,88 +76,133 @@ class Preparer:
     environment: Callable[[], jinja2.Environment]
     keys: KeyRing
     config: CourierConfig
+    lease: timedelta = LEASE
 
-    def kind(self, claim: Claim) -> Kind:
-        """How ``claim`` is prepared."""
-        return self.kinds.get(claim.kind, self.other)
+    def kind(self, name: str) -> Kind:
+        """How messages of this kind are prepared."""
+        return self.kinds.get(name, self.other)
 
-    def parcel(self, session: Session, claim: Claim) -> Parcel | None:
-        """Everything the next attempt needs, or None if there is to be none.
+    def batch(self, session: Session, claims: Sequence[Claim]) -> Batch:
+        """Everything the next attempts need, of those that are to be made.
 
-        Then the message has been settled already, or the lease on it was lost.
+        The other messages have been settled already, or their lease was lost.
         """
-        if not outbox.hold(session, claim, lease=LEASE):
-            return None
-        if claim.prepared_at is not None:
-            parcel = self._load(session, claim)
-            if parcel is not None:
-                return parcel
-        return self._make(session, claim)
+        batch = Batch([], Counter())
+        held = outbox.hold(session, claims, lease=self.lease)
+        ours = [claim for claim in claims if claim.id in held]
+        again = [claim for claim in ours if claim.prepared_at is not None]
+        if again:
+            batch.parcels += self._load(session, again)
+        loaded = {parcel.claim.id for parcel in batch.parcels}
+        fresh = [claim for claim in ours if claim.id not in loaded]
+        if fresh:
+            self._make(session, fresh, batch)
+        return batch
 
-    def _load(self, session: Session, claim: Claim) -> Parcel | None:
-        """The parcel of an earlier attempt, byte for byte; None if it cannot be made again."""
-        rendered = contents.load(session, claim.id)
-        if rendered is None or claim.prepared_at is None or claim.message_id_header is None:
-            return None
-        credentials = None
-        if rendered.placeholder is not None:
-            credentials = self._credentials(session, claim)
-            if credentials is None:
-                return None
-        return Parcel(
-            claim,
-            claim.recipient,
-            rendered,
-            claim.prepared_at,
-            claim.message_id_header,
-            credentials,
-        )
+    def _load(self, session: Session, claims: Sequence[Claim]) -> list[Parcel]:
+        """The parcels of earlier attempts, byte for byte, as far as they can be made again."""
+        ids = [claim.id for claim in claims]
+        rendered = contents.load(session, ids)
+        seeds = tokens.seeds_of(session, ids)
+        parcels: list[Parcel] = []
+        renewed: dict[timedelta, list[uuid.UUID]] = {}
+        for claim in claims:
+            mail = rendered.get(claim.id)
+            if mail is None or claim.prepared_at is None or claim.message_id_header is None:
+                continue
+            credentials = None
+            if mail.placeholder is not None:
+                row, lifetime = seeds.get(claim.id), self.kind(claim.kind).token_lifetime
+                key = None if row is None else self.keys.get(row.key_id)
+                if row is None or key is None or lifetime is None:
+                    continue
+                renewed.setdefault(lifetime, []).append(claim.id)
+                credentials = self._credentials(key, row.seed)
+            parcels.append(
+                Parcel(
+                    claim,
+                    claim.recipient,
+                    mail,
+                    claim.prepared_at,
+                    claim.message_id_header,
+                    credentials,
+                )
+            )
+        for lifetime, messages in renewed.items():
+            tokens.renew(session, messages, lifetime)
+        return parcels
 
-    def _make(self, session: Session, claim: Claim) -> Parcel | None:
-        tokens.drop(session, claim.id)
-        draft = self.kind(claim).prepare(session, claim)
+    def _make(self, session: Session, claims: Sequence[Claim], batch: Batch) -> None:
+        repeated = [claim.id for claim in claims if claim.prepared_at is not None]
+        if repeated:
+            tokens.drop(session, repeated)
+            contents.drop(session, repeated)
+        by_kind: dict[str, list[Claim]] = {}
+        for claim in claims:
+            by_kind.setdefault(claim.kind, []).append(claim)
+        mails: list[tuple[outbox.Prepared, Seed | None]] = []
+        for name, group in by_kind.items():
+            drafts = self.kind(name).prepare(session, group)
+            for claim in group:
+                mail = self._mail(session, claim, drafts[claim.id], batch)
+                if mail is not None:
+                    mails.append(mail)
+        if not mails:
+            return
+        date = dialect.now(session)
+        outbox.prepared(session, [mail for mail, _ in mails], date=date)
+        batch.parcels += [self._parcel(mail, seed, date) for mail, seed in mails]
+
+    def _mail(
+        self, session: Session, claim: Claim, draft: Draft | Refusal, batch: Batch
+    ) -> tuple[outbox.Prepared, Seed | None] | None:
+        """The mail that ``draft`` describes; None if it was settled here."""
         if isinstance(draft, Refusal):
             outbox.close(session, claim, Status.SUPPRESSED, draft.reason)
+            batch.settled[Status.SUPPRESSED] += 1
             return None
         try:
             rendered = self._render(claim, draft)
         except UnknownKind as error:
             _warn(claim, error)
-            tokens.drop(session, claim.id)
+            tokens.drop(session, [claim.id])
             wait, words = _UNKNOWN_KIND_WAIT, str(error)
-            outbox.release(session, claim, reason="unknown_kind", delay=wait, error=words)
+            outbox.release(
+                session, claim, reason="unknown_kind", delay=wait, error=words, counts=False
+            )
             return None
         except RenderError as error:
             _warn(claim, error)
-            tokens.drop(session, claim.id)
+            tokens.drop(session, [claim.id])
             outbox.close(session, claim, Status.ABANDONED, "template", error=str(error))
+            batch.settled[Status.ABANDONED] += 1
             return None
-        message_id_header = f"<{nonce()}@{self.config.default_sender.address.rpartition('@')[2]}>"
-        date = outbox.prepared(
-            session,
-            claim,
-            recipient=draft.recipient,
-            account_ref=draft.account_ref,
-            message_id_header=message_id_header,
-            rendered=rendered,
+        domain = self.config.default_sender.address.rpartition("@")[2]
+        header = f"<{nonce()}@{domain}>"
+        mail = outbox.Prepared(claim, draft.recipient, draft.account_ref, header, rendered)
+        return mail, draft.seed
+
+    def _parcel(self, mail: outbox.Prepared, seed: Seed | None, date: datetime) -> Parcel:
+        return Parcel(
+            mail.claim,
+            mail.recipient,
+            mail.rendered,
+            date,
+            mail.message_id_header,
+            None if seed is None else self._credentials(self.keys.current, seed),
         )
-        credentials = None if draft.link_path is None else self._credentials(session, claim)
-        return Parcel(claim, draft.recipient, rendered, date, message_id_header, credentials)
 
     def _render(self, claim: Claim, draft: Draft) -> Rendered:
         public_url = self.config.public_url or claim.context.get(PUBLIC_URL_KEY)
         if public_url is None and draft.link_path is not None:
             raise RenderError("set COURIER_PUBLIC_URL: nothing says where links should lead")
+        sender = self.config.default_sender
+        own = {"site": sender.name or sender.address, "address": draft.recipient}
         context: dict[str, Any] = {
-            name: value
-            for name, value in draft.context.items()
-            if not name.startswith(RESERVED_PREFIX)
+            **own,
+            "public_url": public_url or "",
+            **{k: v for k, v in draft.context.items() if not k.startswith(RESERVED_PREFIX)},
         }
-        context.setdefault(
-            "site", self.config.default_sender.name or self.config.default_sender.address
-        )
-        context.setdefault("address", draft.recipient)
-        context.setdefault("public_url", public_url or "")
         if draft.link_path is None:
             return render(self.environment(), draft.template, context)
         return render(
@@ -162,15 +213,15 @@ class Preparer:
             link_prefix=links.absolute(str(public_url), draft.link_path),
         )
 
-    def _credentials(self, session: Session, claim: Claim) -> Credentials | None:
-        """Derive the token again and start its life anew; None if its key has been dropped."""
-        row = tokens.seed_of(session, claim.id)
-        key = None if row is None else self.keys.get(row.key_id)
-        lifetime = self.kind(claim).token_lifetime
-        if row is None or key is None or lifetime is None:
-            return None
-        tokens.renew(session, claim.id, lifetime)
+    def _credentials(self, key: Key, seed: Seed) -> Credentials:
+        """Derived anew for each attempt, and kept nowhere."""
         return Credentials(
-            key.sign(row.seed.purpose, key.token_id(row.seed)),
-            key.code(row.seed, self.config.code_digits),
+            key.sign(seed.purpose, key.token_id(seed)),
+            key.code(seed, self.config.code_digits),
         )
+
+
+def _warn(claim: Claim, error: RenderError) -> None:
+    """The text names templates and nothing of the message."""
+    extra = {"action": "render_failed", "message_id": str(claim.id)}
+    logger.warning("no mail can be made: %s", error, extra=extra)

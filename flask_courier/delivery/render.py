@@ -63,7 +63,20 @@ def render(
                 f"the template {name} shows neither {{{{ link }}}} nor {{{{ code }}}}: whoever "
                 "gets the mail could not do what it asks"
             )
+    for name, part in (parts | {f"{template}.subject.txt": subject}).items():
+        if "\0" in part or not _is_unicode(part):
+            raise RenderError(
+                f"the template {name} made text with NUL or half a character (a lone surrogate), "
+                "which neither a mail nor a database can hold"
+            )
     return Rendered(subject, text, html, placeholder)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def _optional(environment: jinja2.Environment, name: str, values: Mapping[str, Any]) -> str | None:

@@ -1,8 +1,9 @@
 """One SMTP connection: the only module that knows aiosmtplib.
 
 aiosmtplib connects, encrypts and authenticates over a socket that is dialled here, so that the name
-on the certificate may differ from the host. A message then goes out command by command, which tells
-exactly how far it came; whatever goes wrong is answered as a ``SendResult``, never raised.
+on the certificate may differ from the host. Then its transport is taken over by a
+:class:`~flask_courier.delivery.wire.Wire`, and messages go out over that. Whatever goes wrong is
+answered as a ``SendResult``, never raised.
 """
 
 from __future__ import annotations
@@ -10,45 +11,35 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import re
+import socket
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import aiosmtplib
 
 from flask_courier.core.clock import utc_now
 from flask_courier.core.messages import SendResult
-from flask_courier.core.replies import Phase, Reply, classify, masked, printable
+from flask_courier.core.replies import Phase, Reply, Trouble, printable
+from flask_courier.core.reply_table import judge
 from flask_courier.core.smtp_uri import Security, SmtpUri
 from flask_courier.delivery.dial import dial
-from flask_courier.delivery.envelope import Envelope, SmtpSettings
-from flask_courier.delivery.tls import words
+from flask_courier.delivery.envelope import Envelope, SmtpSettings, without
+from flask_courier.delivery.exchange import Exchange
+from flask_courier.delivery.fault import Fault
+from flask_courier.delivery.tls import not_after, trouble_of, words
+from flask_courier.delivery.transport import at_once
+from flask_courier.delivery.wire import QUIT, Wire, cut
 
 T = TypeVar("T")
 
-# Seconds. RFC 5321 section 4.5.3.2 asks for these or more once the connection stands.
-_OPEN_TIMEOUT = 30.0
-_COMMAND_TIMEOUT = 300.0
-_DATA_TIMEOUT = 120.0
-_DOT_TIMEOUT = 600.0
-_QUIT_TIMEOUT = 5.0
-
-_LINE_START_DOT = re.compile(rb"^\.", re.MULTILINE)
-_CLOSING = 421
-_START_INPUT = 354
-
-
-class _Fault(Exception):
-    """How far an exchange came before it ended, and what was said last."""
-
-    def __init__(self, phase: Phase, text: str, reply: Reply | None = None) -> None:
-        super().__init__(phase, text)
-        self.phase = phase
-        self.text = text
-        self.reply = reply
+#: Best first. Over TLS the first two are alike; CRAM-MD5 needs a server that keeps passwords in a
+#: form that can be read back, so that few who offer it can check it.
+_MECHANISMS = ("plain", "login", "cram-md5")
+#: Characters of a text that is 2 kB at most in any case.
+_SHORT = 512
 
 
 class SmtpSession:
@@ -56,199 +47,226 @@ class SmtpSession:
 
     def __init__(self, settings: SmtpSettings) -> None:
         self._settings = settings
-        self._smtp: aiosmtplib.SMTP | None = None
-        self._phase = Phase.DIAL
-        self._address: str | None = None
-        # Kept from the handshake: what a broken connection was like is asked for afterwards.
-        self._tls_version: str | None = None
-        self._tls_cipher: str | None = None
-        # A transaction that ended before the final dot is still open on the server, which then
-        # answers 503 to the next MAIL (RFC 5321 section 4.1.1.5).
-        self._needs_reset = False
-        #: Whether a message has gone out over it: then its first fault may be old age.
-        self.used = False
-        #: ``loop.time()`` of the last reply.
+        self._hidden = _spellings(settings.uri)
+        self._socket: socket.socket | None = None
+        self._transport: asyncio.Transport | None = None
+        self._wire: Wire | None = None
+        self._exchange: Exchange | None = None
+        #: The IP address it reached.
+        self.address: str | None = None
+        #: ``"TLSv1.3"`` and the like; None in the clear.
+        self.tls_version: str | None = None
+        self.tls_cipher: str | None = None
+        #: When the server's certificate expires; None in the clear, or if it was not verified.
+        self.not_after: datetime | None = None
+        #: The keywords that the server gave with its last EHLO, in capitals (RFC 5321 4.1.1.1).
+        self.extensions: frozenset[str] = frozenset()
+        #: Which AUTH logged in: ``"PLAIN"``, ``"LOGIN"`` or ``"CRAM-MD5"``; None without a login.
+        self.mechanism: str | None = None
+        #: How many messages it has been given.
+        self.carried = 0
+        #: ``loop.time()`` when it was opened, and of the end of its last message.
+        self.opened_at = 0.0
         self.idle_since = 0.0
 
     @property
     def is_open(self) -> bool:
         """Whether the connection still stands, as far as this side knows."""
-        return self._smtp is not None and self._smtp.is_connected
+        return self._wire is not None and self._wire.is_open
 
     async def open(self) -> SendResult | None:
         """Connect, encrypt and log in; None if that worked, else what it came to."""
         timing = _Timing()
         try:
-            await asyncio.wait_for(self._establish(), _OPEN_TIMEOUT)
-        except _Fault as fault:
-            refused = fault
-        except asyncio.TimeoutError:
-            refused = _Fault(self._phase, f"no answer within {_OPEN_TIMEOUT:.0f} seconds")
-        else:
-            self.idle_since = asyncio.get_running_loop().time()
-            return None
-        self.abort()
-        return self._result(refused, timing, ())
+            await self._establish()
+        except Fault as fault:
+            self.abort()
+            return self._result(fault, timing, None)
+        except BaseException:
+            self.abort()
+            raise
+        self.opened_at = self.idle_since = asyncio.get_running_loop().time()
+        return None
 
-    async def send(self, envelope: Envelope) -> SendResult:
-        """Carry one message; the session must be open."""
+    async def send(
+        self,
+        envelope: Envelope,
+        *,
+        is_held: Callable[[], bool],
+        ready: Callable[[], Awaitable[None]] = at_once,
+    ) -> SendResult:
+        """Carry one message.
+
+        :param is_held: as :meth:`flask_courier.delivery.transport.Transport.send` takes it.
+        :param ready: the same.
+        """
         timing = _Timing()
+        if self._exchange is None:
+            end = Fault(Phase.MAIL, "the connection is closed", trouble=Trouble.DROPPED)
+            return self._result(end, timing, envelope)
         try:
-            reply = await self._transaction(envelope)
-        except _Fault as fault:
+            reply = await self._exchange.carry(envelope, is_held, ready)
+        except Fault as fault:
             end = fault
-            if fault.reply is None:
-                self.abort()
         else:
-            end = _Fault(Phase.DOT, reply.text, reply)
-        self.used = True
+            end = Fault(Phase.DOT, reply.text, reply=reply)
+        self.carried += 1
         self.idle_since = asyncio.get_running_loop().time()
-        return self._result(end, timing, envelope.unspeakable())
+        return self._result(end, timing, envelope)
 
     async def close(self) -> None:
         """Say QUIT and close."""
-        if self._smtp is not None and self._smtp.is_connected:
-            # The server may be gone or slow; nothing is lost with a QUIT that it does not hear.
-            with contextlib.suppress(aiosmtplib.SMTPException, OSError, asyncio.TimeoutError):
-                await asyncio.wait_for(self._smtp.execute_command(b"QUIT"), _QUIT_TIMEOUT)
-        self.abort()
+        try:
+            if self._wire is not None:
+                # The server may be gone or slow; nothing is lost with a QUIT that it does not hear.
+                await self._wire.ask(b"QUIT\r\n", (QUIT,))
+        finally:
+            self.abort()
 
     def abort(self) -> None:
         """Close without a word."""
-        smtp, self._smtp = self._smtp, None
-        if smtp is not None:
-            if isinstance(smtp.transport, asyncio.WriteTransport):
-                # Not close(): TLS would wait for the server's farewell, longer than a loop may run.
-                smtp.transport.abort()
-            smtp.close()
+        if self._wire is not None:
+            self._wire.abort()
+            return
+        if self._transport is not None:
+            cut(self._transport)
+        if self._socket is not None:
+            # aiosmtplib lets go of a transport that it could not use, with a mere close().
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
     async def _establish(self) -> None:
-        uri = self._settings.uri
-        try:
-            sock, self._address = await dial(uri.host, uri.port)
-        except OSError as error:
-            raise _Fault(Phase.DIAL, f"no connection: {words(error)}") from error
-        self._smtp = smtp = aiosmtplib.SMTP(
+        uri, timeouts = self._settings.uri, self._settings.timeouts
+        smtp = aiosmtplib.SMTP(
             hostname=uri.tls_name,
             port=None,
-            sock=sock,
             local_hostname=self._settings.local_name,
-            timeout=_OPEN_TIMEOUT,
+            timeout=timeouts.handshake,
             use_tls=uri.security is Security.IMPLICIT,
             start_tls=False,
             tls_context=self._settings.tls,
         )
-        first = Phase.TLS if uri.security is Security.IMPLICIT else Phase.BANNER
-        await self._step(first, smtp.connect)
-        await self._step(Phase.EHLO, smtp.ehlo)
+        self._socket, self.address = await dial(uri.host, uri.port, timeouts)
+        await self._step(smtp, Phase.BANNER, partial(smtp.connect, sock=self._socket))
+        await self._step(smtp, Phase.EHLO, smtp.ehlo)
         if uri.security is Security.STARTTLS:
             if not smtp.supports_extension("starttls"):
-                raise _Fault(
+                raise Fault(
                     Phase.TLS,
                     "the server does not offer STARTTLS, which the URI requires; nothing was sent",
+                    trouble=Trouble.NO_STARTTLS,
                 )
-            await self._step(
-                Phase.TLS,
-                lambda: smtp.starttls(server_hostname=uri.tls_name, tls_context=self._settings.tls),
+            start = partial(
+                smtp.starttls, server_hostname=uri.tls_name, tls_context=self._settings.tls
             )
-            await self._step(Phase.EHLO, smtp.ehlo)
-        if uri.security is not Security.PLAINTEXT:
-            self._note_tls(smtp)
+            await self._step(smtp, Phase.TLS, start)
+            await self._step(smtp, Phase.EHLO, smtp.ehlo)
+        self._note_tls()
+        self.extensions = frozenset(word.upper() for word in smtp.esmtp_extensions)
         if uri.username is not None and uri.password is not None:
-            await self._log_in(smtp)
+            await self._log_in(smtp, uri.username, uri.password)
+        self._take_over(smtp)
 
-    async def _log_in(self, smtp: aiosmtplib.SMTP) -> None:
+    async def _log_in(self, smtp: aiosmtplib.SMTP, username: str, password: str) -> None:
         """One AUTH a connection: repeated failures lock accounts."""
-        uri, offered = self._settings.uri, smtp.supported_auth_methods
-        if not {"plain", "login"} & set(offered):
-            raise _Fault(
-                Phase.AUTH, "the server offers neither AUTH PLAIN nor AUTH LOGIN on this connection"
-            )
-        log_in = smtp.auth_plain if "plain" in offered else smtp.auth_login
-        await self._step(Phase.AUTH, partial(log_in, uri.username or "", uri.password or ""))
+        offered = smtp.supported_auth_methods
+        chosen = next((name for name in _MECHANISMS if name in offered), None)
+        if chosen is None:
+            text = "the server offers neither AUTH PLAIN nor LOGIN nor CRAM-MD5 on this connection"
+            raise Fault(Phase.AUTH, text, trouble=Trouble.NO_AUTH)
+        ways = {
+            "plain": smtp.auth_plain,
+            "login": smtp.auth_login,
+            "cram-md5": smtp.auth_crammd5,
+        }
+        await self._step(smtp, Phase.AUTH, partial(ways[chosen], username, password))
+        self.mechanism = chosen.upper()
 
-    async def _transaction(self, envelope: Envelope) -> Reply:
-        smtp = self._smtp
-        if smtp is None or smtp.protocol is None:
-            raise _Fault(Phase.MAIL, "the connection is closed")
-        if self._needs_reset:
-            await self._command(Phase.MAIL, {250}, b"RSET")
-        self._needs_reset = True
-        extra = []
-        if not (envelope.sender + envelope.recipient).isascii():
-            if not smtp.supports_extension("smtputf8"):
-                text = "5.6.7 the server does not support SMTPUTF8, which this address needs"
-                raise _Fault(Phase.RCPT, text, Reply(550, text))
-            extra = [b"SMTPUTF8"]
-        sender, recipient = envelope.sender.encode(), envelope.recipient.encode()
-        await self._command(Phase.MAIL, {250}, b"MAIL", b"FROM:<" + sender + b">", *extra)
-        await self._command(Phase.RCPT, {250, 251, 252}, b"RCPT", b"TO:<" + recipient + b">")
-        await self._command(Phase.DATA, {_START_INPUT}, b"DATA", timeout=_DATA_TIMEOUT)
-        protocol = smtp.protocol
-        body = (
-            envelope.payload if envelope.payload.endswith(b"\r\n") else envelope.payload + b"\r\n"
-        )
-
-        async def final_dot() -> aiosmtplib.SMTPResponse:
-            protocol.write(_LINE_START_DOT.sub(b"..", body) + b".\r\n")
-            return await protocol.read_response(timeout=_DOT_TIMEOUT)
-
-        reply = _reply(await self._step(Phase.DOT, final_dot))
-        self._needs_reset = False
-        if reply.code // 100 not in (2, 4, 5) or reply.code == _CLOSING:
-            self.abort()
-        if not 200 <= reply.code < 300:
-            raise _Fault(Phase.DOT, reply.text, reply)
-        return reply
-
-    async def _command(
-        self, phase: Phase, expected: set[int], *words: bytes, timeout: float = _COMMAND_TIMEOUT
-    ) -> None:
-        smtp = self._smtp
-        if smtp is None:
-            raise _Fault(phase, "the connection is closed")
-        response = await self._step(phase, lambda: smtp.execute_command(*words, timeout=timeout))
-        reply = _reply(response)
-        if reply.code not in expected:
-            if reply.code == _CLOSING or reply.code < 400:
-                # It closes, or it answers something that was not asked: out of step either way.
-                self.abort()
-            raise _Fault(phase, reply.text, reply)
-
-    async def _step(self, phase: Phase, call: Callable[[], Awaitable[T]]) -> T:
+    async def _step(
+        self, smtp: aiosmtplib.SMTP, phase: Phase, call: Callable[[], Awaitable[T]]
+    ) -> T:
         """Await ``call``; whatever aiosmtplib and asyncio raise becomes a fault of ``phase``."""
-        self._phase = phase
         try:
             return await call()
         except aiosmtplib.SMTPResponseException as error:
+            # Below 400 it answers something that was not asked; -1 is no reply at all.
             reply = Reply(error.code, error.message) if error.code > 0 else None
-            raise _Fault(phase, error.message, reply) from error
+            trouble = None if error.code >= 400 else Trouble.OUT_OF_STEP
+            raise Fault(phase, error.message, reply=reply, trouble=trouble) from error
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-            # ValueError: a certificate error is one, and so is a command with a control character.
-            cause = None if isinstance(error, aiosmtplib.SMTPTimeoutError) else error.__cause__
-            raise _Fault(phase, words(cause or error)) from error
+            raise self._explained(phase, error) from error
+        finally:
+            # aiosmtplib forgets it when something goes wrong; :meth:`abort` must not.
+            if smtp.transport is not None:
+                self._transport = cast("asyncio.Transport", smtp.transport)
 
-    def _note_tls(self, smtp: aiosmtplib.SMTP) -> None:
-        tls = smtp.get_transport_info("ssl_object") if smtp.is_connected else None
+    def _explained(self, phase: Phase, error: Exception) -> Fault:
+        """What an error that is no reply means; aiosmtplib hides the reason behind its own."""
+        cause = error.__cause__ or error
+        if phase is Phase.BANNER and self._settings.uri.security is Security.IMPLICIT:
+            # The banner comes after the handshake, and what aiosmtplib says of it is its own.
+            phase = Phase.BANNER if isinstance(cause, aiosmtplib.SMTPException) else Phase.TLS
+        if isinstance(error, aiosmtplib.SMTPTimeoutError):
+            patience = self._settings.timeouts.handshake
+            return Fault(phase, f"no answer within {patience:g} seconds", trouble=Trouble.TIMED_OUT)
+        if isinstance(error, aiosmtplib.SMTPServerDisconnected | aiosmtplib.SMTPConnectError):
+            reason = cause if isinstance(cause, OSError) else None
+            if reason is None or isinstance(reason, aiosmtplib.SMTPException):
+                text = "the server closed the connection"
+                return Fault(phase, text, trouble=Trouble.DROPPED)
+            return Fault(phase, words(reason), trouble=trouble_of(reason))
+        if isinstance(error, OSError):
+            return Fault(phase, words(error), trouble=trouble_of(error))
+        return Fault(phase, words(error), trouble=Trouble.OUT_OF_STEP)
+
+    def _note_tls(self) -> None:
+        tls = self._transport.get_extra_info("ssl_object") if self._transport else None
         if tls is not None:
-            self._tls_version, self._tls_cipher = tls.version(), tls.cipher()[0]
+            self.tls_version, self.tls_cipher = tls.version(), tls.cipher()[0]
+            self.not_after = not_after(tls)
 
-    def _result(self, end: _Fault, timing: _Timing, secrets: tuple[str, ...]) -> SendResult:
+    def _take_over(self, smtp: aiosmtplib.SMTP) -> None:
+        """Give the transport to a wire; nothing may be awaited between the last reply and this.
+
+        What the server sent behind its last reply stays with aiosmtplib and is never looked at:
+        nothing was asked. What arrives from now on is refused for the same reason, by the wire.
+        """
+        transport = cast("asyncio.Transport | None", smtp.transport)
+        if transport is None or transport.is_closing():
+            text = "the server closed the connection"
+            raise Fault(Phase.MAIL, text, trouble=Trouble.DROPPED)
+        self._wire = Wire(transport, self._settings.timeouts)
+        transport.set_protocol(self._wire)
+        self._exchange = Exchange(self._wire, self.extensions, pipelining=self._settings.pipelining)
+
+    def _result(self, end: Fault, timing: _Timing, envelope: Envelope | None) -> SendResult:
         uri, reply = self._settings.uri, end.reply
+        # A reply out of step answers something else, and means nothing here.
+        heard = None if end.trouble is Trouble.OUT_OF_STEP else reply
+        verdict = judge(end.phase, heard, end.trouble)
         return SendResult(
-            outcome=classify(end.phase, reply),
+            outcome=verdict.outcome,
             phase=end.phase,
-            transport=uri.origin,
+            transport=self._settings.name or uri.origin,
             started_at=timing.started_at,
             duration=timing.elapsed(),
             host=uri.host,
-            address=self._address,
-            tls_version=self._tls_version,
-            tls_cipher=self._tls_cipher,
+            address=self.address,
+            tls_version=self.tls_version,
+            tls_cipher=self.tls_cipher,
             code=reply.code if reply else None,
             enhanced_code=reply.enhanced_code if reply else None,
-            text=printable(masked(end.text, (*secrets, *_spellings(uri)))),
+            text=self._presentable(end.text, envelope),
+            cause=verdict.cause,
+            wait=verdict.wait,
+            suspect=verdict.suspect,
         )
+
+    def _presentable(self, text: str, envelope: Envelope | None) -> str:
+        if envelope is not None:
+            text = without(text, envelope.unspeakable(len(text)))
+        text = without(text, self._hidden)
+        return text if text.isprintable() and len(text) <= _SHORT else printable(text)
 
 
 class _Timing:
@@ -260,10 +278,6 @@ class _Timing:
 
     def elapsed(self) -> timedelta:
         return timedelta(seconds=time.monotonic() - self._begun)
-
-
-def _reply(response: aiosmtplib.SMTPResponse) -> Reply:
-    return Reply(response.code, response.message)
 
 
 def _spellings(uri: SmtpUri) -> tuple[str, ...]:

@@ -9,21 +9,33 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import codecs
 import logging
 import os
 import queue
+import sys
 import threading
 import weakref
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from typing import Any
 
-from flask_courier.delivery.worker import Worker, WorkerParts
+from flask_courier.delivery.parts import WorkerParts
+from flask_courier.delivery.worker import Worker
 
 logger = logging.getLogger("flask_courier.worker")
 
-#: Seconds that ``stop`` waits for mail that is on the wire.
+#: Seconds that ``stop`` waits: for as long as a worker takes to end (``WorkerParts.end``), and for
+#: the database.
 _STOP_TIMEOUT = 10.0
+#: Seconds that a fork waits for the loop, which is between two steps all the time.
+_PARK_TIMEOUT = 1.0
+
+# Else the first look-up of a host imports it, perhaps as this process forks.
+codecs.lookup("idna")
+
+#: Held while a child process finds out that it is one.
+_forgetting = threading.Lock()
 
 _Job = tuple["Future[Any]", Callable[..., Any], tuple[Any, ...]]
 
@@ -102,11 +114,16 @@ class EmbeddedWorker:
         self._worker: Worker | None = None
         self._call: DatabaseThread | None = None
         self._paused: DatabaseThread | None = None
+        # One for each fork that is under way: several threads may fork at once.
+        self._go_on: list[threading.Event] = []
         self._stopped = False
+        # Last: with it, other threads of this process take the rest for theirs.
+        self._process = os.getpid()
 
     def ensure_started(self) -> None:
         """Start the thread unless it runs, or has been stopped for good."""
-        if self._is_settled():
+        self._notice_fork()
+        if self._is_settled() or _only_forks():
             return
         with self._lock:
             # Asked again: another thread may have been faster.
@@ -134,6 +151,7 @@ class EmbeddedWorker:
 
     def stop(self) -> None:
         """Let mail that is on the wire come to its end, then end the thread."""
+        self._notice_fork()
         with self._lock:
             self._stopped = True
             thread = self._thread
@@ -142,13 +160,32 @@ class EmbeddedWorker:
             thread.join(_STOP_TIMEOUT)
 
     def before_fork(self) -> None:
-        """Fork between two transactions: SQLite's locks would be held in the child for good."""
+        """Fork while the worker does nothing that the child would have for good by halves.
+
+        That is a transaction, whose locks SQLite would hold there, and the import of a module.
+        """
+        self._park()
         call = self._call
         if call is not None and call.pause():
             self._paused = call
 
+    def _park(self) -> None:
+        """Stop the loop between two steps, until :meth:`after_fork`."""
+        thread, parked, go_on = self._thread, threading.Event(), threading.Event()
+
+        def stand_still() -> None:
+            parked.set()
+            go_on.wait(_STOP_TIMEOUT)
+
+        self._go_on.append(go_on)
+        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
+            self._tell(lambda _worker: stand_still())
+            parked.wait(_PARK_TIMEOUT)
+
     def after_fork(self) -> None:
         """In the parent: everything goes on."""
+        while self._go_on:
+            self._go_on.pop().set()
         paused, self._paused = self._paused, None
         if paused is not None:
             paused.go_on()
@@ -157,6 +194,17 @@ class EmbeddedWorker:
         """In a child process: there is no thread here, and no connection that is ours."""
         self._let_go()
         self._reset()
+
+    def _notice_fork(self) -> None:
+        """See to a fork that Python was not told of: uWSGI's, without ``py-call-osafterfork``.
+
+        There, the thread that stayed behind in the parent goes on to look alive.
+        """
+        if self._process != os.getpid():
+            with _forgetting:
+                # Asked again: another thread may have been faster.
+                if self._process != os.getpid():
+                    self.forget()
 
     def _tell(self, message: Callable[[Worker], None]) -> None:
         loop, worker = self._loop, self._worker
@@ -188,6 +236,16 @@ class EmbeddedWorker:
         self._worker, self._loop = worker, loop
         ready.set()
         await worker.run()
+
+
+def _only_forks() -> bool:
+    """Whether this is uWSGI's first process, where no thread may be: mail waits for its children.
+
+    It forks without Python's own lock, which a thread that runs at that moment would hold in the
+    child for good.
+    """
+    uwsgi: Any = sys.modules.get("uwsgi")
+    return uwsgi is not None and not (uwsgi.worker_id() or uwsgi.mule_id())
 
 
 def _each(reference: weakref.ref[EmbeddedWorker], act: Callable[[EmbeddedWorker], None]) -> None:

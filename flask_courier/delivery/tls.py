@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+from datetime import datetime, timezone
 
 from flask_courier.core.errors import ConfigError
+from flask_courier.core.replies import Trouble
 from flask_courier.core.smtp_uri import Security, SmtpUri
 
 
@@ -41,12 +44,37 @@ def make_context(
     return context
 
 
+def not_after(tls: ssl.SSLObject) -> datetime | None:
+    """When the server's certificate expires; None where it was not verified.
+
+    OpenSSL takes apart only a certificate that it has checked.
+    """
+    expiry = (tls.getpeercert() or {}).get("notAfter")
+    if not isinstance(expiry, str):
+        return None
+    return datetime.fromtimestamp(ssl.cert_time_to_seconds(expiry), tz=timezone.utc)
+
+
+def trouble_of(error: BaseException) -> Trouble:
+    """Which trouble an error of the TLS handshake, or of the connection below it, is."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Trouble.CERTIFICATE
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
+        return Trouble.TLS
+    # asyncio aborts a handshake that takes too long.
+    if isinstance(error, TimeoutError | asyncio.TimeoutError | ConnectionAbortedError):
+        return Trouble.TIMED_OUT
+    return Trouble.DROPPED
+
+
 def words(error: BaseException | None) -> str:
     """What ``error`` says, or what it is called where it says nothing."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the server's certificate was refused: {error.verify_message}"
     if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
         return "this port does not speak TLS from the first byte; for STARTTLS write smtp://"
+    if isinstance(error, ConnectionError | ssl.SSLEOFError) and not error.strerror:
+        return "the server closed the connection"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return str(error) or type(error).__name__

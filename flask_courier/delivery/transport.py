@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Protocol
 
@@ -11,14 +12,32 @@ from flask_courier.core.messages import Parcel, SendResult
 from flask_courier.core.replies import Outcome, Phase
 
 
+async def at_once() -> None:
+    """Nothing has to be waited for."""
+
+
 class Transport(Protocol):
     """Reports what happened; writes no row, never sleeps, never retries a message."""
 
     #: Whether the mail stays on this machine, where its live link may be shown.
     keeps_mail: bool
 
-    async def send(self, parcel: Parcel) -> SendResult:
-        """One delivery attempt."""
+    #: What its rows are called; tells two URIs of one host apart and shows no credentials.
+    name: str
+
+    async def send(
+        self,
+        parcel: Parcel,
+        *,
+        is_held: Callable[[], bool],
+        ready: Callable[[], Awaitable[None]] = at_once,
+    ) -> SendResult:
+        """One delivery attempt.
+
+        :param ready: awaited before that, when nothing but the final dot is missing.
+        :param is_held: whether the lease on the message still lasts; asked before the final dot,
+            after which nothing can be taken back (RFC 5321 section 4.1.1.4).
+        """
         ...
 
     async def close(self) -> None:
@@ -32,9 +51,16 @@ class LogTransport:
     keeps_mail = True
     name = "log:"
 
-    async def send(self, parcel: Parcel) -> SendResult:  # noqa: ARG002 - the log has it already
+    async def send(
+        self,
+        parcel: Parcel,  # noqa: ARG002 - the log has it already
+        *,
+        is_held: Callable[[], bool],  # noqa: ARG002 - nothing leaves
+        ready: Callable[[], Awaitable[None]] = at_once,
+    ) -> SendResult:
         """Accept the mail; nothing leaves."""
         begun = time.monotonic()
+        await ready()
         return SendResult(
             outcome=Outcome.ACCEPTED,
             phase=Phase.DOT,
@@ -42,6 +68,7 @@ class LogTransport:
             started_at=utc_now(),
             duration=timedelta(seconds=time.monotonic() - begun),
             text="kept in the delivery log; nothing left this machine",
+            cause="accepted",
         )
 
     async def close(self) -> None:

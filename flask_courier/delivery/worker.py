@@ -8,51 +8,36 @@ A message whose handling fails in a way nobody foresaw is given back, and never 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Protocol
+from collections.abc import Callable
+from functools import partial
 
-from flask_courier.core.errors import RenderError
 from flask_courier.core.ids import fraction
-from flask_courier.core.messages import Claim, Parcel, RecordedMessage, SendResult
-from flask_courier.core.replies import Outcome
+from flask_courier.core.messages import Lane
+from flask_courier.core.pace import Pace
 from flask_courier.core.status import Status
-from flask_courier.delivery.compose import filled
-from flask_courier.delivery.ledger import POLL, Ledger
-from flask_courier.delivery.prepare import LEASE, Preparer
-from flask_courier.delivery.transport import Transport
-from flask_courier.storage.uow import Database
+from flask_courier.delivery.carrier import Carrier, Result
+from flask_courier.delivery.hands import Hands
+from flask_courier.delivery.housekeeper import Housekeeper
+from flask_courier.delivery.intake import Intake, Outlook, Taken
+from flask_courier.delivery.ledger import Ledger, Recorded
+from flask_courier.delivery.parts import AFTER, DatabaseCall, WorkerParts
+from flask_courier.delivery.recorder import AWAY, Recorder
+from flask_courier.storage.uow import told
 
 logger = logging.getLogger("flask_courier.worker")
 
-#: Seconds a worker waits before it looks again after the database refused it.
-_DATABASE_WAIT = 1.0
-#: Seconds before each further try to write a result down.
-_RECORD_WAITS = (0.1, 0.5, 2.0, 5.0, 10.0)
-
-
-class DatabaseCall(Protocol):
-    """Runs a function that talks to the database, away from the event loop."""
-
-    def __call__(self, function: Callable[..., Any], /, *args: Any) -> Awaitable[Any]:
-        """Answer what ``function`` answers."""
-        ...
-
-
-@dataclass(frozen=True)
-class WorkerParts:
-    """What a worker is made of."""
-
-    name: str
-    kind: str
-    database: Database
-    preparer: Preparer
-    transport: Callable[[], Transport]
-    #: Called with every accepted mail while somebody records them.
-    on_accepted: Callable[[RecordedMessage], None] | None = None
+#: Seconds between two looks at the queue when nothing wakes the worker.
+POLL = 1.0
+#: The same where every commit wakes it.
+_POLL_WOKEN = 5.0
+#: The shortest rest. What is due and cannot be claimed makes it longer, up to ``POLL``.
+_MOMENT = 0.02
+#: Parcels that are prepared ahead, for each session.
+_AHEAD = 4
 
 
 class Worker:
@@ -65,22 +50,43 @@ class Worker:
         self._parts = parts
         self._call = call
         self._transport = parts.transport()
-        self._ledger = Ledger(
+        ledger = Ledger(
             worker=parts.name,
             worker_kind=parts.kind,
             database=parts.database,
             preparer=parts.preparer,
+            transport=self._transport.name,
             keeps_mail=self._transport.keeps_mail,
         )
-        config = parts.preparer.config
-        self._sessions = asyncio.Semaphore(config.smtp_connections)
-        # Messages that are prepared while others are on the wire; resolving junk holds no session.
-        self._room = 2 * config.smtp_connections
-        self._claims: dict[asyncio.Task[None], Claim] = {}
-        self._woken = asyncio.Event()
-        self._stopping = False
+        self._ledger = ledger
+        self._intake = Intake(ledger)
+        self._recorder = Recorder(ledger, call)
+        self._hands = Hands()
+        self._keeper = Housekeeper(ledger, self._hands, self._recorder, call)
+        self._pace = Pace(parts.preparer.config.smtp_connections)
+        self._carrier = Carrier(
+            transport=self._transport,
+            hands=self._hands,
+            recorder=self._recorder,
+            pace=self._pace,
+            ledger=ledger,
+            call=call,
+            leave_turn=self._intake.leave_turn,
+            on_accepted=parts.on_accepted,
+        )
         #: How often each status was reached by this worker.
         self.outcomes: Counter[Status] = Counter()
+        self._carriers: set[asyncio.Task[None]] = set()
+        self._room = _AHEAD * parts.preparer.config.smtp_connections
+        self._turn = 0
+        self._woken = asyncio.Event()
+        self._stopping = False
+        self._blocked = False
+        # A message waits that may be what its last workers died of: it is taken alone.
+        self._shy = False
+        self._shortest = _MOMENT
+        #: Asked whether every commit wakes this worker.
+        self.hears_commits: Callable[[], bool] = lambda: False
 
     def wake(self) -> None:
         """Look at the queue now; from the loop's own thread only."""
@@ -93,183 +99,176 @@ class Worker:
 
     async def run(self) -> None:
         """Deliver until :meth:`stop`."""
-        keeper = asyncio.create_task(self._keep_house())
-        logger.info("worker started", extra={"action": "worker_start", "worker": self._parts.name})
+        keeper = asyncio.create_task(self._keeper.keep_house())
+        logger.info("worker started", extra=self._named("worker_start"))
         try:
             while not self._stopping:
                 # Cleared before the look: a commit that comes during it is not missed.
                 self._woken.clear()
-                if not await self._take():
+                if not await self._look():
                     await self._rest()
             await self._finish()
         finally:
             keeper.cancel()
-            await self._transport.close()
-            logger.info(
-                "worker stopped", extra={"action": "worker_stop", "worker": self._parts.name}
-            )
+            await self._hang_up()
+            logger.info("worker stopped", extra=self._named("worker_stop"))
+
+    def _named(self, action: str) -> dict[str, str]:
+        return {"action": action, "worker": self._parts.name}
 
     async def drain(self) -> None:
         """Deliver everything that is due now, and return."""
-        keeper = asyncio.create_task(self._keep_leases())
+        keeper = asyncio.create_task(self._keeper.keep_leases())
         try:
+            # Somebody asked for mail to go now: that is a reason to try a server anew.
+            probe: Taken | None = await self._call(partial(self._intake.probe, at_once=True))
             while True:
-                claims = await self._call(self._ledger.claim, self._room - len(self._claims))
-                self._begin(claims)
-                if not self._claims:
+                self._woken.clear()
+                room = self._room - self._hands.ready
+                look = partial(self._intake.take, room, self._turn, alone=not self._hands.claims)
+                taken: Taken = probe or await self._call(look)
+                self._begin(taken)
+                if self._carriers:
+                    await self._woken.wait()
+                elif not taken.claimed:
                     return
-                await asyncio.wait(self._claims, return_when=asyncio.FIRST_COMPLETED)
+                probe = None
         finally:
             await self._finish()
             keeper.cancel()
-            await self._transport.close()
+            await self._hang_up()
 
-    async def _take(self) -> int:
-        """Claim what there is room for and start on it; answer how many."""
-        room = self._room - len(self._claims)
-        if room <= 0:
-            return 0
+    async def _look(self) -> bool:
+        """Take what there is room for; False if nothing more can be taken for now."""
+        if self._recorder.in_trouble:
+            await self._pause(AWAY)
+            return True
+        look = self._next_look()
+        if look is None:
+            return False
         try:
-            claims = await self._call(self._ledger.claim, room)
-        except Exception:
-            # Whatever the database says, it says it to this look alone.
-            logger.exception("the queue cannot be read", extra={"action": "claim_failed"})
-            await self._pause(_DATABASE_WAIT)
-            return 0
-        self._begin(claims)
-        return len(claims)
+            taken: Taken | None = await self._call(look)
+        except Exception as error:  # noqa: BLE001 - whatever is said, it is said to this look alone
+            logger.warning("no queue: %s", told(error), extra={"action": "claim_failed"})
+            await asyncio.sleep(AWAY)
+            return True
+        if taken is None:
+            return False
+        self._begin(taken)
+        return taken.is_full
 
-    def _begin(self, claims: list[Claim]) -> None:
-        for claim in claims:
-            task = asyncio.create_task(self._handle(claim))
-            self._claims[task] = claim
-            task.add_done_callback(self._done)
+    def _next_look(self) -> Callable[[], Taken | None] | None:
+        """What to take from the queue now, or None if there is enough in hand."""
+        if self._blocked:
+            return self._intake.probe
+        alone = not self._hands.claims
+        if self._shy:
+            return partial(self._intake.take, 1, self._turn, alone=True) if alone else None
+        room, sessions = self._room - self._hands.ready, self._pace.connections
+        if room >= self._room // 2:
+            return partial(self._intake.take, room, self._turn, alone=alone)
+        # Whatever waits in hand, mail that somebody waits for at a screen goes before it.
+        if self._hands.waiting(Lane.ACCOUNT) < sessions:
+            return partial(self._intake.take, sessions, self._turn, urgent=True)
+        return None
 
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._claims.pop(task, None)
+    def _begin(self, taken: Taken) -> None:
+        self._turn += taken.claimed
+        if taken.claimed:
+            self._shortest = _MOMENT
+        self.outcomes += taken.settled
+        self._shy = taken.suspects
+        lease = self._parts.preparer.lease.total_seconds()
+        self._hands.take(taken.parcels, taken.at, lease, probe=taken.probing)
+        self._start_carriers()
+
+    def _start_carriers(self) -> None:
+        wanted = min(self._pace.connections, len(self._carriers) + self._hands.ready)
+        while len(self._carriers) < wanted:
+            task = asyncio.create_task(self._carry())
+            self._carriers.add(task)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._carriers.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("a carrier failed: %s", told(error), extra={"action": "carrier_failed"})
+        # Those that left together, because fewer sessions are allowed now, may have been too many.
+        if not self._stopping:
+            self._start_carriers()
         self._woken.set()
+
+    async def _carry(self) -> None:
+        """Send one parcel after the other until none is ready, or no more may go."""
+        result: Result | None = None
+        while not self._stopping and len(self._carriers) <= self._pace.connections:
+            delay = self._pace.delay(time.monotonic())
+            if delay > 0:
+                await asyncio.sleep(min(delay, POLL))
+                continue
+            parcel = self._hands.next()
+            if parcel is None:
+                break
+            if self._hands.ready < self._room // 2:
+                self._woken.set()
+            result = await self._carrier.carry(parcel, len(self._carriers), result)
+            result.add_done_callback(self._count)
+            if result.done():
+                await self._heed(result.result())
+        if result is not None:
+            await asyncio.shield(result)
+
+    def _count(self, result: Result) -> None:
+        recorded = None if result.cancelled() else result.result()
+        if recorded is not None and recorded.status is not None:
+            self.outcomes[recorded.status] += 1
+
+    async def _heed(self, recorded: Recorded | None) -> None:
+        """While the breaker is open nothing waits in hand: it may take long."""
+        blocked = None if recorded is None else recorded.blocked
+        if blocked is None:
+            return
+        if blocked and not self._blocked:
+            logger.warning(
+                "the SMTP server cannot be used now; mail waits",
+                extra={"action": "breaker_open", "transport": self._transport.name},
+            )
+        self._blocked = blocked
+        if blocked:
+            await self._carrier.put_back()
 
     async def _rest(self) -> None:
         """Sleep until the next message is due, a commit wakes us, or the poll says so."""
-        wait = POLL * (0.75 + fraction() / 2)
-        try:
-            due = await self._call(self._ledger.seconds_until_due)
-        except Exception:
-            logger.exception("the queue cannot be read", extra={"action": "poll_failed"})
-            due = None
-        if due is not None and len(self._claims) < self._room:
-            # Never less than a moment: what is due and was not claimed is locked by another worker.
-            wait = min(wait, max(due, 0.02))
+        wait = _POLL_WOKEN if self.hears_commits() else POLL
+        wait *= 0.75 + fraction() / 2
+        if self._hands.ready < self._room // 2:
+            outlook = await self._keeper.attempt(self._intake.outlook)
+            if isinstance(outlook, Outlook):
+                self._blocked = outlook.probe is not None
+                if outlook.due is not None:
+                    due = max(outlook.due, outlook.probe or 0.0)
+                    wait = min(wait, max(due, self._shortest))
+                    # What is due and was not claimed is locked elsewhere, nobody knows how long.
+                    self._shortest = _MOMENT if due > 0 else min(2 * self._shortest, POLL)
         await self._pause(wait)
 
     async def _pause(self, seconds: float) -> None:
-        try:
+        with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._woken.wait(), seconds)
-        except asyncio.TimeoutError:
-            return
 
     async def _finish(self) -> None:
-        """Let what is in hand come to its end."""
-        while self._claims:
-            await asyncio.wait(self._claims)
+        """Put back what was not started; let what is on the wire come to its end, within bounds."""
+        self._stopping = True
+        await self._carrier.put_back()
+        if self._carriers:
+            _, late = await asyncio.wait(self._carriers, timeout=self._parts.drain)
+            for task in late:
+                task.cancel()
+            if late:
+                await asyncio.wait(late, timeout=self._parts.drain * AFTER)
+        await self._recorder.finish(self._parts.drain * AFTER)
 
-    async def _handle(self, claim: Claim) -> None:
-        try:
-            parcel = await self._call(self._ledger.prepare, claim)
-            if parcel is None:
-                return
-            async with self._sessions:
-                if self._stopping:
-                    await self._call(self._ledger.release, claim, "worker_stopped", timedelta(0))
-                    return
-                result = await self._transport.send(parcel)
-                status = await self._keep_recording(claim, parcel, result)
-            self._tell(claim, parcel, result, status)
-        except RenderError as error:
-            await self._let_go(self._ledger.give_up, claim, "template", str(error))
-        except Exception as error:
-            logger.exception(
-                "a message could not be handled",
-                extra={"action": "message_failed", "message_id": str(claim.id)},
-            )
-            await self._let_go(self._ledger.fail, claim, type(error).__name__)
-
-    async def _keep_recording(
-        self, claim: Claim, parcel: Parcel, result: SendResult
-    ) -> Status | None:
-        """Write the result down; a database that is away for a moment does not lose it."""
-        for wait in _RECORD_WAITS:
-            try:
-                status: Status | None = await self._call(self._ledger.record, claim, parcel, result)
-            except Exception:
-                logger.exception(
-                    "a result cannot be recorded yet",
-                    extra={"action": "record_failed", "message_id": str(claim.id)},
-                )
-                await asyncio.sleep(wait)
-            else:
-                return status
-        return await self._call(self._ledger.record, claim, parcel, result)  # type: ignore[no-any-return]
-
-    def _tell(
-        self, claim: Claim, parcel: Parcel, result: SendResult, status: Status | None
-    ) -> None:
-        if status is not None:
-            self.outcomes[status] += 1
-        # The server's words may hold an address: they are for the delivery log alone.
-        logger.log(
-            logging.INFO if result.outcome is Outcome.ACCEPTED else logging.WARNING,
-            "attempt %s at %s, code %s; the delivery log has the server's words",
-            result.outcome,
-            result.phase,
-            result.code,
-            extra={
-                "action": "attempt",
-                "message_id": str(claim.id),
-                "outcome": str(result.outcome),
-                "phase": str(result.phase),
-                "code": result.code,
-            },
-        )
-        if result.outcome is Outcome.ACCEPTED and self._parts.on_accepted is not None:
-            self._parts.on_accepted(_recorded(parcel))
-
-    async def _let_go(self, how: Callable[..., None], claim: Claim, *words: str) -> None:
-        try:
-            await self._call(how, claim, *words)
-        except Exception:
-            # The lease brings it back.
-            logger.exception(
-                "a message cannot be given back yet",
-                extra={"action": "release_failed", "message_id": str(claim.id)},
-            )
-
-    async def _keep_house(self) -> None:
-        """Be seen, renew the leases of what is in hand, forget what is old."""
-        while True:
-            await self._keep(self._ledger.heartbeat, list(self._claims.values()))
-            await self._keep(self._ledger.purge)
-            await asyncio.sleep(LEASE.total_seconds() / 3)
-
-    async def _keep_leases(self) -> None:
-        """Renew the leases of what is in hand."""
-        while True:
-            await asyncio.sleep(LEASE.total_seconds() / 3)
-            await self._keep(self._ledger.heartbeat, list(self._claims.values()))
-
-    async def _keep(self, work: Callable[..., None], *args: Any) -> None:
-        try:
-            await self._call(work, *args)
-        except Exception:
-            logger.exception("housekeeping failed", extra={"action": "housekeeping_failed"})
-
-
-def _recorded(parcel: Parcel) -> RecordedMessage:
-    mail = filled(parcel)
-    token = code = link = None
-    if parcel.credentials is not None:
-        token, code = parcel.credentials.token.value, parcel.credentials.code.value
-        link = next((word for word in mail.text.split() if token in word), None)
-    return RecordedMessage(
-        parcel.claim.kind, parcel.recipient, mail.subject, mail.text, mail.html, link, token, code
-    )
+    async def _hang_up(self) -> None:
+        """Let go of the connections; a server that does not hear its QUIT holds nobody up."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._transport.close(), self._parts.drain * AFTER)

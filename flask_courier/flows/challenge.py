@@ -19,24 +19,16 @@ from sqlalchemy.orm import Session
 from flask_courier.core.accounts import (
     AccountState,
     AccountStore,
-    fold,
     mask_address,
-    normalise_address,
 )
 from flask_courier.core.config import CourierConfig
-from flask_courier.core.durations import describe
-from flask_courier.core.errors import AddressError
-from flask_courier.core.ids import random_bytes
 from flask_courier.core.messages import (
     PUBLIC_URL_KEY,
-    Claim,
-    Draft,
     Lane,
     NewMessage,
-    Refusal,
 )
-from flask_courier.core.tokens import SEED_BYTES, Key, KeyRing, Purpose, Secret, Seed
-from flask_courier.storage import limits, log, outbox, tokens, waiting
+from flask_courier.core.tokens import Key, KeyRing, Purpose, Secret
+from flask_courier.storage import limits, log, outbox, tokens
 
 #: A request answered late is a request forgotten: account mail lives this long in the queue.
 MESSAGE_LIFETIME = timedelta(minutes=30)
@@ -51,6 +43,10 @@ class Settings:
     keys: KeyRing
     accounts: AccountStore[Session]
 
+    def mutex(self, reference: str) -> str:
+        """The name of the lock that everything about one account happens under."""
+        return self.keys.current.limit_key("account", reference)
+
 
 @dataclass(frozen=True)
 class Challenge:
@@ -64,6 +60,10 @@ class Challenge:
     #: How long the link lives.
     lifetime: Callable[[CourierConfig], timedelta]
 
+    def fingerprint(self, key: Key, state: AccountState) -> str:
+        """A digest of what the flow's tokens depend on."""
+        return key.fingerprint(self.purpose, self.covers(state))
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -76,14 +76,6 @@ class Asked:
     #: Where links lead, if PUBLIC_URL does not say.
     public_url: str | None = None
     delay: timedelta = timedelta(0)
-
-
-@dataclass(frozen=True)
-class Owner:
-    """The account a mail is for."""
-
-    reference: str
-    state: AccountState
 
 
 @dataclass(frozen=True)
@@ -118,98 +110,6 @@ def count_request(session: Session, settings: Settings, requester: str) -> bool:
     """Count a request of this client; False if it has had its share. Alike for all addresses."""
     key = settings.keys.current.limit_key("requester", requester)
     return all(limits.take(session, key, limit) for limit in settings.config.requester_limit)
-
-
-def prepare(
-    session: Session, challenge: Challenge, settings: Settings, claim: Claim
-) -> Draft | Refusal:
-    """The worker's half: look the account up, apply its limits, mint. Joins a begun transaction."""
-    owner = _hold_owner(session, settings, claim)
-    if owner is None:
-        return Refusal("no_account")
-    reason = "inactive" if not owner.state.active else challenge.refuses(owner.state)
-    if reason is not None:
-        return Refusal(reason)
-    try:
-        recipient = normalise_address(owner.state.address)
-    except AddressError:
-        return Refusal("bad_address")
-    reason = _over_limit(session, challenge, settings, claim=claim, owner=owner)
-    if reason is not None:
-        return Refusal(reason)
-    kind = challenge.purpose.value
-    outbox.supersede(session, by=claim.id, kind=kind, account_ref=owner.reference)
-    _mint(session, challenge, settings, claim=claim, owner=owner)
-    config = settings.config
-    return Draft(
-        recipient=recipient,
-        account_ref=owner.reference,
-        template=f"courier/mail/{kind}",
-        context={
-            **claim.context,
-            "link_lifetime": describe(challenge.lifetime(config)),
-            "code_lifetime": describe(config.code_lifetime),
-        },
-        link_path=f"{config.account_url_prefix}/{kind}/",
-    )
-
-
-def _hold_owner(session: Session, settings: Settings, claim: Claim) -> Owner | None:
-    """The account a message is for, locked and as it is now; None if there is none."""
-    accounts, reference = settings.accounts, claim.account_ref
-    if reference is None:
-        found = accounts.find(session, claim.recipient)
-        if found is None:
-            return None
-        reference = accounts.reference(found)
-    limits.lock(session, _mutex(settings, reference))
-    # Read again: what was read before the lock may have been changed by whoever held it.
-    account = accounts.get(session, reference, for_update=True)
-    return None if account is None else Owner(reference, accounts.state(account))
-
-
-def _over_limit(
-    session: Session, challenge: Challenge, settings: Settings, *, claim: Claim, owner: Owner
-) -> str | None:
-    """Why the recipient gets no more mail now, or None.
-
-    Whatever a stranger sends, the owner keeps a live mail: the short limits only hold while one is
-    out. Only the day's limit is absolute, and it counts nothing but mail that goes out.
-    """
-    purpose = challenge.purpose.value
-    key = settings.keys.current.limit_key("recipient", purpose, fold(owner.state.address))
-    every = settings.config.recipient_limit
-    room = [limits.take(session, key, limit) for limit in every if limit.seconds < _DAY]
-    if not all(room) and waiting.has_live(
-        session,
-        kind=purpose,
-        account_ref=owner.reference,
-        fingerprints=settings.keys.fingerprints(challenge.purpose, challenge.covers(owner.state)),
-        than=claim.id,
-    ):
-        return "recipient_limit"
-    room = [limits.take(session, key, limit) for limit in every if limit.seconds >= _DAY]
-    return None if all(room) else "day_limit"
-
-
-def _mint(
-    session: Session, challenge: Challenge, settings: Settings, *, claim: Claim, owner: Owner
-) -> None:
-    key = settings.keys.current
-    seed = Seed(challenge.purpose, str(claim.id), random_bytes(SEED_BYTES))
-    address_key = key.address_key(fold(owner.state.address))
-    code = key.code(seed, settings.config.code_digits)
-    tokens.add(
-        session,
-        key=key,
-        seed=seed,
-        message_id=claim.id,
-        account_ref=owner.reference,
-        address_key=address_key,
-        code_digest=key.code_digest(challenge.purpose, address_key, code),
-        fingerprint=_fingerprint(key, challenge, owner.state),
-        lifetime=challenge.lifetime(settings.config),
-    )
 
 
 def inspect(
@@ -247,7 +147,7 @@ def redeem(
 
     :param token: as :func:`inspect` answered it in an earlier transaction.
     """
-    limits.lock(session, _mutex(settings, token.account_ref))
+    limits.lock(session, [settings.mutex(token.account_ref)])
     account = settings.accounts.get(session, token.account_ref, for_update=True)
     if account is None or not tokens.claim(session, token.digest):
         return False
@@ -279,13 +179,5 @@ def _matches(
     return (
         key is not None
         and state.active
-        and hmac.compare_digest(row.fingerprint, _fingerprint(key, challenge, state))
+        and hmac.compare_digest(row.fingerprint, challenge.fingerprint(key, state))
     )
-
-
-def _mutex(settings: Settings, reference: str) -> str:
-    return settings.keys.current.limit_key("account", reference)
-
-
-def _fingerprint(key: Key, challenge: Challenge, state: AccountState) -> str:
-    return key.fingerprint(challenge.purpose, challenge.covers(state))

@@ -56,8 +56,7 @@ def issue(
     if key is None:
         return None
     seed = Seed(challenge.purpose, str(row.message_id), random_bytes(SEED_BYTES))
-    tokens.add(
-        session,
+    token = tokens.NewToken(
         key=key,
         seed=seed,
         message_id=row.message_id,
@@ -68,5 +67,6 @@ def issue(
         lifetime=settings.config.code_lifetime,
         keep_seed=False,
     )
+    tokens.add(session, [token])
     log.add_event(session, row.message_id, actor="visitor", what="code_accepted")
     return key.sign(challenge.purpose, key.token_id(seed))

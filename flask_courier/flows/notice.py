@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -25,6 +26,7 @@ from flask_courier.core.messages import (
 )
 from flask_courier.core.tokens import Purpose
 from flask_courier.storage import outbox
+from flask_courier.storage.outbox import operator
 
 PASSWORD_CHANGED = "password_changed"  # noqa: S105 - the name of a kind
 #: Kinds that ``send`` does not take: they carry a token, which only their own flow can mint.
@@ -32,6 +34,7 @@ RESERVED_KINDS = frozenset({purpose.value for purpose in Purpose} | {PASSWORD_CH
 
 _LIFETIME = timedelta(days=2)
 _KIND_LIMIT = 64
+_KEY_LIMIT = 128
 #: How JSON writes NUL: an escape that is not itself escaped.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
@@ -55,31 +58,52 @@ def password_changed(
 
 
 def send(
-    session: Session, kind: str, *, to: str, context: Context, public_url: str | None
+    session: Session,
+    kind: str,
+    *,
+    to: str,
+    context: Context,
+    public_url: str | None,
+    send_at: datetime | None = None,
+    idempotency_key: str | None = None,
 ) -> uuid.UUID:
     """Queue a mail of the application's own in the caller's transaction.
 
     :param kind: ``"welcome"`` for the templates ``courier/mail/welcome.*``, or a path such as
         ``"mail/welcome"`` for ``mail/welcome.*``.
     :param public_url: where its links lead, if PUBLIC_URL does not say.
+    :param send_at: when it is due; its life counts from then.
+    :param idempotency_key: answers the message that was queued with this kind and key before.
     :raises AddressError: if ``to`` is not an e-mail address.
-    :raises ContextError: if the kind is one of ours, or the context is not JSON.
+    :raises ContextError: if the kind is one of ours, or something cannot be stored.
     """
     _refuse_kind(kind)
+    _refuse_time(send_at)
+    _refuse_key(idempotency_key)
     message = NewMessage(
         kind=kind,
         recipient=normalise_address(to),
         lane=Lane.NOTICE,
         lifetime=_LIFETIME,
         context={**_checked(context), **_origin(public_url)},
+        send_at=send_at,
+        idempotency_key=idempotency_key,
     )
     return outbox.enqueue(session, message)
 
 
-def prepare_password_changed(session: Session, config: CourierConfig, claim: Claim) -> Draft:  # noqa: ARG001
+def prepare_password_changed(
+    config: CourierConfig, claims: Sequence[Claim]
+) -> dict[uuid.UUID, Draft]:
     """Everything is in the row already; mail goes to the address the account had then."""
+    return {claim.id: _password_changed(config, claim) for claim in claims}
+
+
+def _password_changed(config: CourierConfig, claim: Claim) -> Draft:
     public_url = config.public_url or str(claim.context.get(PUBLIC_URL_KEY, ""))
-    moment = claim.created_at
+    # A message that is sent anew tells of the same change as the first one.
+    first = claim.context.get(operator.FIRST_QUEUED_KEY)
+    moment = claim.created_at if first is None else datetime.fromisoformat(str(first))
     return Draft(
         recipient=claim.recipient,
         account_ref=claim.account_ref,
@@ -91,8 +115,12 @@ def prepare_password_changed(session: Session, config: CourierConfig, claim: Cla
     )
 
 
-def prepare_custom(session: Session, claim: Claim) -> Draft:  # noqa: ARG001 - a kind's signature
+def prepare_custom(claims: Sequence[Claim]) -> dict[uuid.UUID, Draft]:
     """The application's own mail: its kind names its templates."""
+    return {claim.id: _custom(claim) for claim in claims}
+
+
+def _custom(claim: Claim) -> Draft:
     template = claim.kind if "/" in claim.kind else f"courier/mail/{claim.kind}"
     return Draft(claim.recipient, claim.account_ref, template, claim.context)
 
@@ -111,6 +139,21 @@ def _refuse_kind(kind: str) -> None:
         raise ContextError(
             f"the kind {kind[:_KIND_LIMIT]!r} is no template name; write 'welcome' or "
             f"'mail/welcome', at most {_KIND_LIMIT} characters"
+        )
+
+
+def _refuse_time(send_at: datetime | None) -> None:
+    if send_at is not None and send_at.tzinfo is None:
+        raise ContextError(
+            "send_at has no time zone; pass an aware datetime, like datetime.now(timezone.utc) + "
+            "timedelta(hours=1)"
+        )
+
+
+def _refuse_key(key: str | None) -> None:
+    if key is not None and not (0 < len(key) <= _KEY_LIMIT and key.isprintable()):
+        raise ContextError(
+            f"idempotency_key must be 1 to {_KEY_LIMIT} printable characters, like 'invoice-1042'"
         )
 
 
