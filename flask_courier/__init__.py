@@ -6,22 +6,26 @@ with a placeholder; then it puts the token in, hands the mail to the SMTP server
 came of it. The delivery log shows that record to the people who are asked why a mail never came.
 """
 
-from flask_courier.core.accounts import AccountState as AccountState
-from flask_courier.core.accounts import AccountStore as AccountStore
-from flask_courier.core.errors import AddressError as AddressError
-from flask_courier.core.errors import ConfigError as ConfigError
-from flask_courier.core.errors import ContextError as ContextError
-from flask_courier.core.errors import CourierError as CourierError
-from flask_courier.core.errors import RenderError as RenderError
-from flask_courier.core.errors import SetupError as SetupError
-from flask_courier.core.errors import SmtpUriError as SmtpUriError
-from flask_courier.core.errors import StatusError as StatusError
-from flask_courier.core.messages import RecordedMessage as RecordedMessage
-from flask_courier.core.status import Status as Status
-from flask_courier.extension import Courier as Courier
-from flask_courier.signals import recovery_completed as recovery_completed
-from flask_courier.signals import verification_completed as verification_completed
-from flask_courier.storage.accounts import SQLAlchemyAccounts as SQLAlchemyAccounts
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask_courier.core.accounts import AccountState as AccountState
+    from flask_courier.core.accounts import AccountStore as AccountStore
+    from flask_courier.core.errors import AddressError as AddressError
+    from flask_courier.core.errors import ConfigError as ConfigError
+    from flask_courier.core.errors import ContextError as ContextError
+    from flask_courier.core.errors import CourierError as CourierError
+    from flask_courier.core.errors import RenderError as RenderError
+    from flask_courier.core.errors import SetupError as SetupError
+    from flask_courier.core.errors import SmtpUriError as SmtpUriError
+    from flask_courier.core.errors import StatusError as StatusError
+    from flask_courier.core.messages import RecordedMessage as RecordedMessage
+    from flask_courier.core.status import Status as Status
+    from flask_courier.extension import Courier as Courier
+    from flask_courier.signals import recovery_completed as recovery_completed
+    from flask_courier.signals import verification_completed as verification_completed
+    from flask_courier.storage.accounts import SQLAlchemyAccounts as SQLAlchemyAccounts
 
 __all__ = [
     "AccountState",
@@ -41,3 +45,36 @@ __all__ = [
     "recovery_completed",
     "verification_completed",
 ]
+
+_HOMES = {
+    "core.accounts": ("AccountState", "AccountStore"),
+    "core.errors": (
+        "AddressError",
+        "ConfigError",
+        "ContextError",
+        "CourierError",
+        "RenderError",
+        "SetupError",
+        "SmtpUriError",
+        "StatusError",
+    ),
+    "core.messages": ("RecordedMessage",),
+    "core.status": ("Status",),
+    "extension": ("Courier",),
+    "signals": ("recovery_completed", "verification_completed"),
+    "storage.accounts": ("SQLAlchemyAccounts",),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first asked for.
+
+    pytest imports this package at every start, for the plugin in ``flask_courier.testing``, and
+    must not pay for Flask and SQLAlchemy where nobody uses it.
+    """
+    for module, names in _HOMES.items():
+        if name in names:
+            value: object = getattr(import_module(f"{__name__}.{module}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

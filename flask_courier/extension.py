@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -159,19 +160,33 @@ class Courier:
         _request(VERIFICATION, _asked(address, account_ref=reference))
 
     def send(
-        self, kind_or_template: str, *, to: str, context: Mapping[str, Any] | None = None
+        self,
+        kind_or_template: str,
+        *,
+        to: str,
+        context: Mapping[str, Any] | None = None,
+        send_at: datetime | None = None,
+        idempotency_key: str | None = None,
     ) -> uuid.UUID:
         """Queue a mail of the application's own in ``db.session``'s transaction; answer its id.
 
         :param kind_or_template: ``"welcome"`` renders ``courier/mail/welcome.subject.txt``,
             ``.txt`` and ``.html``; ``"mail/welcome"`` renders ``mail/welcome.…``.
         :param context: what the templates get; JSON.
+        :param send_at: when it is due, with a time zone; at once without it.
+        :param idempotency_key: at most 128 characters; a second call for the same kind and key
+            queues nothing and answers the first one's id, as long as that is in the delivery log.
         :raises AddressError: if ``to`` is not an e-mail address.
-        :raises ContextError: if the kind or the context cannot be stored.
+        :raises ContextError: if the kind, the context, the time or the key cannot be stored.
         """
-        session = current_state().caller_session()
         return notice.send(
-            session, kind_or_template, to=to, context=context or {}, public_url=_request_url()
+            current_state().caller_session(),
+            kind_or_template,
+            to=to,
+            context=context or {},
+            public_url=_request_url(),
+            send_at=send_at,
+            idempotency_key=idempotency_key,
         )
 
     def deliver_pending(self, app: Flask | None = None) -> Counter[Status]:

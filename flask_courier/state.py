@@ -12,7 +12,7 @@ from flask_courier.core.config import CourierConfig
 from flask_courier.core.errors import SetupError
 from flask_courier.core.messages import RecordedMessage
 from flask_courier.core.tokens import KeyRing
-from flask_courier.delivery.worker import WorkerParts
+from flask_courier.delivery.parts import WorkerParts
 from flask_courier.flows.challenge import Settings
 from flask_courier.storage.uow import Database, Session
 
@@ -40,6 +40,8 @@ class CourierState:
     #: The session that public calls join.
     caller_session: Callable[[], Session]
     worker_parts: Callable[[str], WorkerParts]
+    #: What the rows of the transport are called.
+    transport: str
     #: True in the four-line quickstart: everything on this machine, for one developer.
     quickstart: bool
     hooks: Callable[[], Hooks]

@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from urllib.parse import urlsplit
 
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
@@ -15,16 +14,18 @@ from flask_courier.cli import courier_commands
 from flask_courier.core.accounts import AccountStore
 from flask_courier.core.config import CourierConfig, WorkerMode
 from flask_courier.core.messages import RecordedMessage
+from flask_courier.core.smtp_uri import SmtpUri, format_with_credentials
 from flask_courier.core.tokens import KeyRing
-from flask_courier.delivery import runner, tls
-from flask_courier.delivery.envelope import SmtpSettings
+from flask_courier.delivery import runner
+from flask_courier.delivery.parts import WorkerParts
 from flask_courier.delivery.pool import SmtpTransport
 from flask_courier.delivery.prepare import Kind, Preparer
+from flask_courier.delivery.settings import smtp_settings
 from flask_courier.delivery.thread import EmbeddedWorker
 from flask_courier.delivery.transport import LogTransport, Transport
-from flask_courier.delivery.worker import WorkerParts
-from flask_courier.flows import challenge, notice
+from flask_courier.flows import notice
 from flask_courier.flows.challenge import Challenge, Settings
+from flask_courier.flows.prepare import prepare
 from flask_courier.flows.recovery import RECOVERY
 from flask_courier.flows.verification import VERIFICATION
 from flask_courier.state import EXTENSION, CourierState, Hooks
@@ -45,12 +46,13 @@ def set_up(
     hooks: Callable[[], Hooks],
 ) -> None:
     """Give ``app`` its courier: tables, state, routes, commands and, if it has one, its worker."""
-    transport = _transport(config)
+    keys = KeyRing(config.secret_keys)
+    transport = _transport(config, keys)
     attach(db.metadata)
     listen(db.session.session_factory)
     recorders: list[list[RecordedMessage]] = []
     open_session = partial(_open_session, app, db, _CreateOnce(db) if quickstart else None)
-    settings = Settings(config, KeyRing(config.secret_keys), accounts)
+    settings = Settings(config, keys, accounts)
 
     def parts(kind: str) -> WorkerParts:
         return WorkerParts(
@@ -59,7 +61,7 @@ def set_up(
             database=database,
             preparer=_preparer(app, settings),
             transport=transport,
-            on_accepted=lambda message: _note(recorders, message),
+            on_accepted=partial(_note, recorders),
         )
 
     embedded = None
@@ -67,7 +69,8 @@ def set_up(
         embedded = EmbeddedWorker(partial(parts, "thread"), let_go=partial(_let_go, app, db))
         app.before_request(embedded.ensure_started)
     wake = embedded.wake if embedded else _nobody
-    database = Database(open_session, db.metadata.schema, wake)
+    external = config.worker is WorkerMode.EXTERNAL
+    database = Database(open_session, db.metadata.schema, wake, notifies=external)
     app.extensions[EXTENSION] = CourierState(
         config=config,
         keys=settings.keys,
@@ -75,6 +78,7 @@ def set_up(
         database=database,
         caller_session=lambda: database.bind(db.session()),
         worker_parts=parts,
+        transport=transport().name,
         quickstart=quickstart,
         hooks=hooks,
         recorders=recorders,
@@ -103,7 +107,7 @@ def _preparer(app: Flask, settings: Settings) -> Preparer:
 
     def challenge_kind(flow: Challenge) -> Kind:
         return Kind(
-            prepare=lambda session, claim: challenge.prepare(session, flow, settings, claim),
+            prepare=lambda session, claims: prepare(session, flow, settings, claims),
             token_lifetime=flow.lifetime(config),
         )
 
@@ -112,35 +116,30 @@ def _preparer(app: Flask, settings: Settings) -> Preparer:
             RECOVERY.purpose.value: challenge_kind(RECOVERY),
             VERIFICATION.purpose.value: challenge_kind(VERIFICATION),
             notice.PASSWORD_CHANGED: Kind(
-                lambda session, claim: notice.prepare_password_changed(session, config, claim)
+                lambda _session, claims: notice.prepare_password_changed(config, claims)
             ),
         },
-        other=Kind(notice.prepare_custom),
+        other=Kind(lambda _session, claims: notice.prepare_custom(claims)),
         environment=lambda: app.jinja_env,
         keys=settings.keys,
         config=config,
     )
 
 
-def _transport(config: CourierConfig) -> Callable[[], Transport]:
+def _transport(config: CourierConfig, keys: KeyRing) -> Callable[[], Transport]:
     """What makes the transport of a worker; certificates are read here, once."""
     if config.smtp_uri is None:
         return LogTransport
-    settings = SmtpSettings(
-        uri=config.smtp_uri,
-        tls=tls.make_context(
-            config.smtp_uri,
-            ca_file=config.smtp_ca_file,
-            client_cert=config.smtp_client_cert,
-            client_key=config.smtp_client_key,
-        ),
-        local_name=config.smtp_local_name
-        or urlsplit(config.public_url or "").hostname
-        or "localhost",
-    )
+    name = f"{config.smtp_uri.origin}#{_fingerprint(config.smtp_uri, keys)}"
+    settings = smtp_settings(config, config.smtp_uri, name=name)
     return lambda: SmtpTransport(
         settings, sender=config.default_sender, headers=config.smtp_headers
     )
+
+
+def _fingerprint(uri: SmtpUri, keys: KeyRing) -> str:
+    """Changes with anything in the URI, so that a corrected one begins with a clean record."""
+    return keys.current.limit_key("transport", format_with_credentials(uri))[:8]
 
 
 @contextmanager
@@ -177,9 +176,9 @@ def _let_go(app: Flask, db: SQLAlchemy) -> None:
         engines.let_go(db.engines.values())
 
 
-def _note(recorders: list[list[RecordedMessage]], message: RecordedMessage) -> None:
+def _note(recorders: list[list[RecordedMessage]], read: Callable[[], RecordedMessage]) -> None:
     for recorder in recorders:
-        recorder.append(message)
+        recorder.append(read())
 
 
 def _nobody() -> None:

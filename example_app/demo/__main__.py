@@ -63,10 +63,12 @@ class Demo:
         step("The database is made, with an admin in it", self._make_admin)
         step("The site is up", self._start_site)
         step("Its worker is up", self._start_worker)
+        step("A check finds nothing that stops mail", self._check)
         say("The journey")
         journey = Journey(self._site, self._mail_server, member=self._member, admin=self._admin)
         for text, action in journey.steps():
             step(text, action)
+        step("The command line lists the same mails", self._list_mails)
         self._member = journey.member
         took = time.perf_counter() - began
         say(f"Done: {self._terminal.steps} steps, {took:.1f} seconds")
@@ -109,10 +111,32 @@ class Demo:
         return f"STARTTLS and AUTH on port {self._mail_server.port}"
 
     def _make_admin(self) -> None:
-        self._start(
-            "add-admin", "add-admin", self._admin.email, HARBOUR_ADMIN_PASSWORD=self._admin.password
-        ).finish()
-        self._children.clear()
+        email, password = self._admin.email, self._admin.password
+        self._command("add-admin", "add-admin", email, HARBOUR_ADMIN_PASSWORD=password)
+
+    def _check(self) -> str:
+        """Fails where a step of the check does; warnings are for real domains."""
+        return self._command("check", "courier", "check").splitlines()[-1]
+
+    def _list_mails(self) -> str:
+        listed = self._command(
+            "list", "courier", "list", "--status", "sent", "--to", self._member.email
+        )
+        there, sent = len(self._mail_server.mails), listed.count(self._member.email)
+        if sent != there:
+            raise StepFailedError(f"expected {there} mails that were sent, saw {sent}")
+        return f"flask courier list: {sent}"
+
+    def _command(self, name: str, *arguments: str, **env: str) -> str:
+        """Run a command to its end; answer what it said.
+
+        :raises StepFailedError: if it fails.
+        """
+        command = self._start(name, *arguments, **env)
+        command.finish()
+        # What has ended well is no longer watched.
+        self._children.remove(command)
+        return command.output()
 
     def _start_site(self) -> str:
         site = self._start("site", "run", "--host", HOST, "--port", str(self._port))

@@ -79,9 +79,13 @@ class Child:
             self.process.kill()
             self.process.wait()
 
+    def output(self) -> str:
+        """All that it has said."""
+        return self._log.read_text(errors="replace")
+
     def last_lines(self) -> list[str]:
         """The end of its output, without anything that could be a token."""
-        lines = self._log.read_text(errors="replace").splitlines()[-_LAST_LINES:]
+        lines = self.output().splitlines()[-_LAST_LINES:]
         return [without_tokens(line) for line in lines]
 
     def _watch(self, seconds: float) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
-from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
@@ -19,17 +18,17 @@ from flask import (
 )
 
 from flask_courier.core import links
+from flask_courier.core.clock import utc_now
 from flask_courier.core.status import Status
 from flask_courier.state import CourierState, current_state
-from flask_courier.storage import log, workers
-from flask_courier.storage.log import Details, Entry
+from flask_courier.storage import log
+from flask_courier.storage.log import AttemptEntry, Details, Entry
 from flask_courier.web import guard, representation, wording
+from flask_courier.web.banners import Banner, banners
 from flask_courier.web.guard import Refused
 
 _PAGE_SIZE = 50
 _LONGEST_PAGE = 200
-#: No worker for this long while mail waits: something is wrong.
-_WORKER_SILENCE = timedelta(minutes=2)
 
 _POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
@@ -82,7 +81,7 @@ def messages() -> Response:
     """``/courier/``: messages, newest first."""
     state, query = current_state(), _read_query()
 
-    def work(session: Any) -> tuple[list[Entry], str | None]:
+    def work(session: Any) -> tuple[list[Entry], list[Banner]]:
         found = log.entries(
             session,
             status=query.status,
@@ -90,9 +89,9 @@ def messages() -> Response:
             before=query.after,
             limit=query.size + 1,
         )
-        return found, _banner(state, session)
+        return found, banners(state, session)
 
-    found, banner = state.database.transact(work)
+    found, notices = state.database.transact(work)
     shown = found[: query.size]
     next_url = _url(query, after=shown[-1].id) if len(found) > query.size else None
     if guard.wants_json():
@@ -109,7 +108,7 @@ def messages() -> Response:
         q=query.recipient,
         next_url=next_url,
         newest_url=_url(query) if query.after is not None else None,
-        banner=banner,
+        banners=notices,
         account_url=url_for("courier.recovery"),
     )
 
@@ -128,7 +127,7 @@ def message(message_id: uuid.UUID) -> Response:
         message=_row(state, entry),
         headline=wording.headline(entry),
         advice=wording.advice(entry),
-        attempts=details.attempts,
+        attempts=[_attempt(attempt) for attempt in details.attempts],
         content=content,
         text=content.text if content else None,
         preview_url=(
@@ -247,35 +246,27 @@ def _live_credentials(state: CourierState, details: Details) -> tuple[str | None
     return links.absolute(guard.public_url(), path), code.value
 
 
-def _banner(state: CourierState, session: Any) -> str | None:
-    """What whoever reads the page should know first."""
-    if guard.is_forwarded() and guard.requester() is None:
-        return (
-            "A proxy forwards these requests and Flask was not told of it: the limit on requests "
-            "per client is off. Wrap the application in werkzeug's ProxyFix."
-        )
-    waited = log.oldest_due_age(session)
-    if waited > _WORKER_SILENCE and not workers.any_seen(session, within=_WORKER_SILENCE):
-        return (
-            "Mail is waiting and no worker is at work. Run 'flask courier worker', or set "
-            "COURIER_WORKER to 'thread'."
-        )
-    if state.quickstart:
-        return (
-            "Quickstart: nothing leaves this machine, every address that asks becomes an account, "
-            "and links are shown here. Only debug mode does that."
-        )
-    return None
-
-
 def _row(state: CourierState, entry: Entry) -> dict[str, Any]:
     """``entry`` as the templates read it."""
     return {
         **representation.fields(entry),
+        "transport": wording.server(entry.transport),
+        "reason_label": wording.reason(entry),
+        "is_due": entry.next_attempt_at <= utc_now(),
         "url": url_for(".message", message_id=entry.id),
         "status": entry.status.value,
         "status_label": wording.STATUS_LABELS[entry.status],
         "max_attempts": state.config.message_retries + 1,
+    }
+
+
+def _attempt(attempt: AttemptEntry) -> dict[str, Any]:
+    """``attempt`` as the templates read it."""
+    return {
+        **vars(attempt),
+        "transport": wording.server(attempt.transport),
+        "outcome_label": wording.outcome(attempt),
+        "cause": wording.cause(attempt),
     }
 
 

@@ -1,0 +1,70 @@
+"""What whoever opens the delivery log should know first: why mail does not flow, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask_courier.core.causes import CAUSES
+from flask_courier.core.clock import utc_now
+from flask_courier.state import CourierState
+from flask_courier.storage import log, transports, workers
+from flask_courier.storage.transports import TransportRow
+from flask_courier.web import guard, wording
+
+#: No worker for this long while mail waits: something is wrong.
+_WORKER_SILENCE = timedelta(minutes=2)
+
+_PROXY = (
+    "A proxy forwards these requests and Flask was not told of it: the limit on requests "
+    "per client is off. Wrap the application in werkzeug's ProxyFix."
+)
+_NO_WORKER = (
+    "Mail is waiting and no worker is at work. Run 'flask courier worker', or set "
+    "COURIER_WORKER to 'thread'."
+)
+_QUICKSTART = (
+    "Quickstart: nothing leaves this machine, every address that asks becomes an account, "
+    "and links are shown here. Only debug mode does that."
+)
+
+
+@dataclass(frozen=True)
+class Banner:
+    """One thing to know."""
+
+    words: str
+    #: What the SMTP server said, or the system.
+    quote: str | None = None
+    advice: str | None = None
+    #: When a mail tries the SMTP server again; None for the next mail, or where it is not asked.
+    next_try: datetime | None = None
+
+
+def banners(state: CourierState, session: Any) -> list[Banner]:
+    """What there is to know, the worst first."""
+    found: list[Banner] = []
+    row = transports.read(session, state.transport)
+    if row is not None and row.is_open:
+        found.append(_open_breaker(row))
+    waited = log.oldest_due_age(session)
+    if waited > _WORKER_SILENCE and not workers.any_seen(session, within=_WORKER_SILENCE):
+        found.append(Banner(_NO_WORKER))
+    if guard.is_forwarded() and guard.requester() is None:
+        found.append(Banner(_PROXY))
+    if state.quickstart:
+        found.append(Banner(_QUICKSTART))
+    return found
+
+
+def _open_breaker(row: TransportRow) -> Banner:
+    cause = CAUSES.get(row.cause or "")
+    due = row.next_probe_at
+    return Banner(
+        f"Mail waits, and nothing is lost: {wording.server(row.name)} cannot be used now. "
+        f"{row.reason or ''}",
+        quote=row.last_error,
+        advice=None if cause is None else cause.advice,
+        next_try=due if due is not None and due > utc_now() else None,
+    )
