@@ -7,6 +7,7 @@ one its tests skip and say so; with ``CI`` set they fail.
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,9 @@ NAMES = ("sqlite", "postgresql", "mysql")
 
 #: Marks a test, or a module, that runs once on each database.
 every_database = pytest.mark.parametrize("database_name", NAMES, indirect=True)
+
+#: The configuration of a site whose SQLite says at once that it is locked.
+IMPATIENT = {"SQLALCHEMY_ENGINE_OPTIONS": {"connect_args": {"timeout": 0.05}}}
 
 _SERVERS = {
     "postgresql": (
@@ -74,6 +78,18 @@ def fresh_database(name: str, label: str) -> Iterator[str]:
 def sqlite_url(folder: Path) -> str:
     """A SQLite file of its own."""
     return f"sqlite:///{folder / 'site.sqlite'}"
+
+
+@contextmanager
+def locked(url: str) -> Iterator[None]:
+    """Hold the write lock of a SQLite file: nobody else writes until the end of the block."""
+    connection = sqlite3.connect(sa.make_url(url).database or "", isolation_level=None)
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        yield
+        connection.execute("ROLLBACK")
+    finally:
+        connection.close()
 
 
 def empty(url: str) -> None:

@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from flask_courier.core.messages import Claim, Lane, NewMessage, SendResult
+from flask_courier.core.messages import Claim, Lane, NewMessage, Rendered, SendResult
 from flask_courier.core.replies import Outcome, Phase
+from flask_courier.core.retry import Decision
 from flask_courier.core.tokens import Key, Purpose, Seed
-from flask_courier.storage import outbox, tokens
+from flask_courier.storage import attempts, contents, outbox, tokens
 from flask_courier.storage.dialect import db_time, run
 from flask_courier.storage.models import Message, Token
 from flask_courier.storage.uow import Database
@@ -45,9 +46,11 @@ def enqueue(database: Database, **changes: Any) -> uuid.UUID:
     return database.transact(lambda session: outbox.enqueue(session, message(**changes)))
 
 
-def claim(database: Database, count: int = 10, lease: timedelta = LEASE) -> list[Claim]:
+def claim(database: Database, count: int = 10, **options: Any) -> list[Claim]:
     """Claim what is due and commit."""
-    return database.transact(lambda session: outbox.claim(session, count=count, lease=lease))
+    return database.transact(
+        lambda session: outbox.claim(session, count=count, lease=LEASE, **options)
+    )
 
 
 def claimed(database: Database, **changes: Any) -> Claim:
@@ -108,12 +111,46 @@ def add_token(database: Database, message_id: uuid.UUID, **changes: Any) -> str:
         "fingerprint": "fingerprint",
         "lifetime": timedelta(minutes=30),
     }
-    database.transact(
-        lambda session: tokens.add(
-            session, key=KEY, seed=seed, message_id=message_id, **(values | changes)
-        )
-    )
+    token = tokens.NewToken(key=KEY, seed=seed, message_id=message_id, **(values | changes))
+    database.transact(lambda session: tokens.add(session, [token]))
     return KEY.digest(KEY.token_id(seed))
+
+
+def add_content(database: Database, message_id: uuid.UUID, rendered: Rendered) -> None:
+    """Store what was rendered for the message."""
+    database.transact(lambda session: contents.store(session, [(message_id, rendered)]))
+
+
+def add_attempt(database: Database, message_id: uuid.UUID, ended: SendResult) -> None:
+    """Store an attempt of the message, and change nothing of the message."""
+    found = [(message_id, ended)]
+    database.transact(lambda session: attempts.add(session, found, worker="w"))
+
+
+def settlement(
+    taken: Claim, decision: Decision, ended: SendResult | None = None
+) -> outbox.Settlement:
+    """An attempt, accepted if nothing else is said, and the move that follows it."""
+    return outbox.Settlement(taken, ended or result(), decision, carries_token=True)
+
+
+def record(database: Database, *settlements: outbox.Settlement, keep_seed: bool = False) -> None:
+    """Record attempts and what they led to, and commit."""
+    database.transact(
+        lambda session: outbox.record(session, settlements, worker="w1", keep_seed=keep_seed)
+    )
+
+
+def hold(database: Database, *claims: Claim) -> set[uuid.UUID]:
+    """Renew leases and commit; answer what is held."""
+    return database.transact(lambda session: outbox.hold(session, claims, lease=LEASE))
+
+
+def reclaim(database: Database, *claims: Claim) -> None:
+    """Let the leases of ``claims`` run out, and a sweep bring their messages back."""
+    for taken in claims:
+        change(database, taken.id, lease_until=ago(seconds=1))
+    database.transact(outbox.reclaim_expired_leases)
 
 
 def at_once(count: int, work: Callable[[int], T]) -> list[T]:

@@ -1,7 +1,8 @@
 """An SMTP server that says what a test tells it to, right or wrong, and hangs up when told to.
 
 A script maps a verb to what is said when it comes: ``BANNER`` for the greeting, ``DOT`` for the end
-of the message. What ends with ``DROP`` hangs up afterwards; ``DROP`` alone hangs up without a word.
+of the message; ``BODY`` and ``BEFORE_DOT`` can only hang up, at its first byte and in
+its middle. What ends with ``DROP`` hangs up afterwards; ``DROP`` alone hangs up without a word.
 A list is one saying for each time, the last one for all later times. Everything else is answered
 as a friendly server would.
 """
@@ -18,6 +19,7 @@ from tests.smtp_server import served
 
 DROP = "\0drop"
 EHLO = "250-mail.acme.example\r\n250-AUTH PLAIN LOGIN\r\n250 8BITMIME"
+PIPELINING = EHLO.replace("250 8BITMIME", "250-8BITMIME\r\n250 PIPELINING")
 
 Saying = str | Callable[[bytes], str]
 _FRIENDLY: dict[str, Saying] = {
@@ -36,6 +38,8 @@ class Dialogue:
 
     commands: list[bytes] = field(default_factory=list)
     payloads: list[bytes] = field(default_factory=list)
+    #: Bytes of payloads so far.
+    received: int = 0
     #: Set when the connection has ended.
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -52,12 +56,16 @@ class ScriptedServer:
     script: dict[str, Saying | list[Saying]]
     port: int = 0
     dialogues: list[Dialogue] = field(default_factory=list)
+    #: ``user:password@`` of the URI.
+    login: str = ""
+    #: Bytes of a payload after which ``BEFORE_DOT`` hangs up.
+    enough: int = 2**20
     _said: dict[str, int] = field(default_factory=dict)
 
     @property
     def uri(self) -> str:
         """The SMTP URI of a client that stays in the clear."""
-        return f"smtp://localhost:{self.port}/?disable_starttls=true"
+        return f"smtp://{self.login}localhost:{self.port}/?disable_starttls=true"
 
     def saying(self, verb: str, heard: bytes) -> str:
         """What is said when ``verb`` comes this time."""
@@ -85,7 +93,9 @@ class ScriptedServer:
         verb, saying = "BANNER", self.saying("BANNER", b"")
         while await _say(writer, saying):
             if (verb, saying[:3]) == ("DATA", "354"):
-                payload = await reader.readuntil(b"\r\n.\r\n")
+                payload = await self._read_payload(dialogue, reader)
+                if payload is None:
+                    return
                 dialogue.payloads.append(payload)
                 verb, saying = "DOT", self.saying("DOT", payload)
                 continue
@@ -95,6 +105,22 @@ class ScriptedServer:
             dialogue.commands.append(line.rstrip(b"\r\n"))
             verb = dialogue.verbs[-1].upper()
             saying = self.saying(verb, line)
+
+    async def _read_payload(self, dialogue: Dialogue, reader: asyncio.StreamReader) -> bytes | None:
+        """All lines up to the one with the dot, which end with CRLF and with nothing else."""
+        if self.script.get("BODY") == DROP:
+            await reader.readexactly(1)
+            return None
+        payload = bytearray(b"\r\n")
+        while not payload.endswith(b"\r\n.\r\n"):
+            line = await reader.readline()
+            if not line:
+                return None
+            payload += line
+            dialogue.received += len(line)
+            if self.script.get("BEFORE_DOT") == DROP and dialogue.received > self.enough:
+                return None
+        return bytes(payload[2:])
 
 
 async def _say(writer: asyncio.StreamWriter, saying: str) -> bool:

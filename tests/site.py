@@ -32,6 +32,12 @@ class Site:
     courier: Courier
 
     @property
+    def url(self) -> str:
+        """Where its database is."""
+        url: str = self.app.config["SQLALCHEMY_DATABASE_URI"]
+        return url
+
+    @property
     def client(self) -> FlaskClient:
         """A browser of its own: no cookies yet."""
         return self.app.test_client()

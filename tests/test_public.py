@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
+import pytest
+
 import flask_courier
 import flask_courier.testing
 
@@ -30,10 +34,33 @@ def test_public_names() -> None:
 
 def test_public_names_for_tests() -> None:
     """``flask_courier.testing`` exports these names."""
-    assert ["form_data"] == flask_courier.testing.__all__
+    assert [
+        "DROP",
+        "GARBAGE",
+        "HOLD",
+        "RESET",
+        "VERBS",
+        "Connection",
+        "Event",
+        "Fault",
+        "FaultServer",
+        "Login",
+        "Outbox",
+        "ReceivedMessage",
+        "Rule",
+        "form_data",
+    ] == flask_courier.testing.__all__
 
 
-def test_every_public_name_is_there() -> None:
+@pytest.mark.parametrize("module", [flask_courier, flask_courier.testing])
+def test_every_public_name_is_there(module: ModuleType) -> None:
     """Every name that is exported exists and, unless it is a signal, is documented."""
-    for name in flask_courier.__all__:
-        assert getattr(flask_courier, name).__doc__, name
+    for name in module.__all__:
+        assert getattr(module, name).__doc__, name
+
+
+@pytest.mark.parametrize("module", [flask_courier, flask_courier.testing])
+def test_unknown_name(module: ModuleType) -> None:
+    """A name that is not public is an AttributeError, as in any module."""
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        module.nothing  # noqa: B018 - asking is the point

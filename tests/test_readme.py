@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import fields
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -15,12 +17,15 @@ import pytest
 from flask import Flask
 from sqlalchemy import Pool, event
 
+from flask_courier.cli import courier_commands
+from flask_courier.cli.group import DONE, NOT_POSSIBLE, UNREACHABLE
 from flask_courier.core.config import KEYS, CourierConfig, Key
 from flask_courier.core.smtp_uri import parse_smtp_uri
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-QUICKSTART, APPLICATION, SIGN_UP, LOG_ACCESS, POLICY, TESTING = BLOCKS
+QUICKSTART, APPLICATION, SIGN_UP, REMIND, LOG_ACCESS, POLICY, TESTING, FIXTURES = BLOCKS
 
 
 class Reader:
@@ -95,6 +100,24 @@ def test_sign_up_sends_what_it_says(reader: Reader) -> None:
         assert {"verification", "welcome"} == set(kinds)
 
 
+def test_reminder_is_queued_once_for_its_time(reader: Reader) -> None:
+    """The mail of the example with a key is due a day ahead, and is queued once."""
+    reader.run(REMIND)
+    app = reader.start()
+    starts = datetime(2030, 5, 2, 18, tzinfo=timezone(timedelta(hours=2)))
+
+    with app.app_context():
+        user = reader.names["User"](id=7, email="ada@example.com")
+        for _ in range(2):
+            reader.names["remind"](user, "knots", starts)
+        table = reader.names["db"].metadata.tables["courier_message"]
+        rows = reader.names["db"].session.execute(table.select()).mappings().all()
+
+        assert [("reminder", datetime(2030, 5, 1, 16), "reminder-knots-7")] == [  # noqa: DTZ001
+            (row["kind"], row["next_attempt_at"], row["idempotency_key"]) for row in rows
+        ]
+
+
 def test_log_access_lets_admins_in(reader: Reader) -> None:
     """The function in the README decides who sees the delivery log."""
     reader.run(LOG_ACCESS)
@@ -116,6 +139,25 @@ def test_policy_refuses_what_it_says(reader: Reader) -> None:
 def test_testing_block_passes(reader: Reader) -> None:
     """The README's test passes as printed."""
     reader.run(TESTING)["test_recovery"]()
+
+
+def test_fixtures_block_passes(tmp_path: Path) -> None:
+    """The README's tests with the package's fixtures pass as printed, beside its application."""
+    (tmp_path / "test_site.py").write_text(f"{APPLICATION}\n{FIXTURES}", encoding="utf-8")
+    plugin = ("-p", "flask_courier.testing.plugin", "-p", "no:cacheprovider")
+
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", *plugin, str(tmp_path)],
+        cwd=tmp_path,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+    assert 0 == result.returncode, result.stdout + result.stderr
+    assert f"{FIXTURES.count('def test_')} passed" in result.stdout
 
 
 def default_text(key: Key) -> str:
@@ -153,6 +195,22 @@ def test_routes_table_is_the_url_map(reader: Reader) -> None:
     told.add("/courier/messages/<id>/preview")
 
     assert rules == {path for path in told if "…" not in path}
+
+
+def test_command_table_is_the_command_line() -> None:
+    """Every command is in the table, and nothing else is."""
+    table = README.split("| `flask courier …` | what |")[1].split("```")[0]
+    told = re.findall(r"^\| `(\w+)", table, re.MULTILINE)
+
+    assert list(courier_commands.commands) == told
+
+
+def test_exit_codes_are_those_of_the_commands() -> None:
+    """The numbers that the README gives commands to end with are theirs."""
+    said = README.split("## The command line")[1].split("|")[0]
+
+    assert ["0", "1", "2", "3"] == re.findall(r"\b\d\b", said)
+    assert (0, 1, 3) == (DONE, NOT_POSSIBLE, UNREACHABLE)
 
 
 PROVIDER_URIS = re.findall(r"^\| [^|]+ \| `(smtps?://[^`]+)` \|$", README, re.MULTILINE)

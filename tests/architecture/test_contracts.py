@@ -68,7 +68,7 @@ PLANTS = [
         "Views see neither SQL nor SMTP", web__planted="from flask_courier.delivery import worker"
     ),
     plant("One door to SMTP", delivery__planted="from aiosmtplib.errors import SMTPException"),
-    plant("One door to SMTP", testing="import aiosmtplib"),
+    plant("One door to SMTP", testing__planted="import aiosmtplib"),
     plant("One door to signatures", storage__planted="from itsdangerous import Signer"),
     plant("One door to signatures", core__planted="from itsdangerous.exc import BadSignature"),
     plant("SQL lives in storage", cli="import sqlalchemy"),

@@ -20,9 +20,18 @@ FUNCTION_LINES = 40
 #: What a fence's signature reads as: so all of them are found, planted for or not.
 SIGNATURE = {"module": "Module", "return": "list[int]"}
 
+#: What users import from, and packages that stand for one module to the rest of the house.
+USERS_DOORS = {"flask_courier/__init__.py", "flask_courier/testing/__init__.py"}
+OUR_DOORS = {"flask_courier/cli/__init__.py", "flask_courier/storage/outbox/__init__.py"}
+DOOR = "'''Say.'''\nfrom flask_courier.cli.group import name\n__all__ = ['name']"
 #: Who may swallow any exception at all, and why. A handler that ends in a bare ``raise`` swallows
 #: nothing and needs no leave.
 BROAD_EXCEPTS = {
+    "flask_courier/delivery/carrier.py": "one message may raise anything; the others go on",
+    "flask_courier/delivery/housekeeper.py": "the next round, or a lease, makes good what fails",
+    "flask_courier/delivery/intake.py": "one message may raise anything; the others go on",
+    "flask_courier/delivery/listener.py": "hooks of the host's engine may raise anything",
+    "flask_courier/delivery/recorder.py": "a result outlives whatever the database says to it",
     "flask_courier/delivery/thread.py": "it hands what a job raised to whoever awaits the job",
     "flask_courier/delivery/worker.py": "it outlives whatever one message or one claim does",
     "flask_courier/web/challenge.py": "a receiver of the host may raise anything; the flow is done",
@@ -144,7 +153,7 @@ def configuration(module: Module) -> list[int]:
 
 
 def status_writes(module: Module) -> list[int]:
-    """Only ``storage/outbox.py`` gives a message a status."""
+    """Only the modules of ``storage/outbox`` give a message a status."""
 
     def guilty(node: ast.AST) -> bool:
         if isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
@@ -164,7 +173,8 @@ def status_writes(module: Module) -> list[int]:
     def names_status(key: ast.expr) -> bool:
         return dotted(key) in {"Message.status", "models.Message.status", "Message.status.key"}
 
-    return [] if module.path == "flask_courier/storage/outbox.py" else lines(module, guilty)
+    outbox = module.path.startswith("flask_courier/storage/outbox/")
+    return [] if outbox else lines(module, guilty)
 
 
 def broad_excepts(module: Module) -> list[int]:
@@ -216,13 +226,22 @@ def flows_and_sql(module: Module) -> list[int]:
 
 
 def floor_doors(module: Module) -> list[int]:
-    """A floor's ``__init__.py`` holds its docstring and nothing else."""
-    if Path(module.path).name != "__init__.py" or module.path == "flask_courier/__init__.py":
+    """An ``__init__.py`` holds its docstring and nothing else; the doors of some hold names."""
+    if Path(module.path).name != "__init__.py" or module.path in USERS_DOORS:
         return []
     body = ast.parse(module.source).body
     if not body or ast.get_docstring(ast.parse(module.source)) is None:
         return [1]
+    if module.path in OUR_DOORS:
+        return [statement.lineno for statement in body[1:] if not _is_a_name(statement)]
     return [statement.lineno for statement in body[1:]]
+
+
+def _is_a_name(statement: ast.stmt) -> bool:
+    """An import, or the list of what was imported."""
+    if isinstance(statement, ast.Assign):
+        return [ast.unparse(target) for target in statement.targets] == ["__all__"]
+    return isinstance(statement, ast.ImportFrom)
 
 
 def long_modules(module: Module) -> list[int]:
@@ -302,6 +321,8 @@ PLANTS = [
     Plant(flows_and_sql, "flask_courier/flows/p.py", "from sqlalchemy.orm import Query", [1]),
     Plant(floor_doors, "flask_courier/web/__init__.py", "'''Say.'''\nimport flask", [2]),
     Plant(floor_doors, "flask_courier/web/__init__.py", "", [1]),
+    Plant(floor_doors, "flask_courier/cli/__init__.py", "'''Say.'''\nx = 1", [2]),
+    Plant(floor_doors, "flask_courier/storage/outbox/__init__.py", "", [1]),
     Plant(long_modules, WEB, "x = 1\n" * (MODULE_LINES + 1), [MODULE_LINES + 1]),
     Plant(long_functions, WEB, LONG + "    y = 1\n", [1]),
     Plant(mocks, "tests/planted.py", "from unittest import mock", [1]),
@@ -317,11 +338,12 @@ INNOCENT = [
     Plant(files_in_core, "flask_courier/core/p.py", "from pathlib import PurePath", []),
     Plant(configuration, "flask_courier/extension.py", "app.config['X']", []),
     Plant(configuration, WEB, "state.config.public_url", []),
-    Plant(status_writes, "flask_courier/storage/outbox.py", "row.status = 'sent'", []),
+    Plant(status_writes, "flask_courier/storage/outbox/p.py", "row.status = 'sent'", []),
     Plant(status_writes, WEB, "Entry(status=row.status)", []),
     Plant(status_writes, WEB, "self.status = 422", []),
     Plant(broad_excepts, WEB, "try:\n    x\nexcept BaseException:\n    undo()\n    raise", []),
     Plant(flows_and_sql, "flask_courier/flows/p.py", "from sqlalchemy.orm import Session", []),
+    Plant(floor_doors, "flask_courier/cli/__init__.py", DOOR, []),
     Plant(long_functions, WEB, LONG, []),
 ]
 

@@ -6,68 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flask_courier.core.replies import Outcome, Phase, Reply, classify, masked, printable
+from flask_courier.core.replies import Outcome, Phase, Reply, masked, printable
 
-BEFORE_RCPT = [Phase.DIAL, Phase.TLS, Phase.BANNER, Phase.EHLO, Phase.AUTH, Phase.MAIL]
-FROM_RCPT = [Phase.RCPT, Phase.DATA, Phase.DOT]
-CODES = [None, 199, 200, 250, 299, 354, 399, 400, 421, 450, 499, 500, 550, 599, 600]
 MARK = "\N{REPLACEMENT CHARACTER}"
-
-
-def outcome(phase: Phase, code: int | None) -> Outcome:
-    """What this code in this phase means; None is a connection that broke."""
-    return classify(phase, None if code is None else Reply(code, "words"))
-
-
-@pytest.mark.parametrize("phase", BEFORE_RCPT)
-@pytest.mark.parametrize("code", CODES)
-def test_up_to_mail_every_fault_is_the_transports(phase: Phase, code: int | None) -> None:
-    """Before a recipient is named, nothing speaks about the message."""
-    assert Outcome.TRANSPORT_FAULT is outcome(phase, code)
-
-
-@pytest.mark.parametrize("phase", FROM_RCPT)
-@pytest.mark.parametrize("code", [400, 421, 450, 499])
-def test_4yz_from_rcpt_on_defers(phase: Phase, code: int) -> None:
-    """From RCPT on, a transient refusal is the message's."""
-    assert Outcome.DEFERRED is outcome(phase, code)
-
-
-@pytest.mark.parametrize("phase", FROM_RCPT)
-@pytest.mark.parametrize("code", [500, 550, 554, 599])
-def test_5yz_from_rcpt_on_rejects(phase: Phase, code: int) -> None:
-    """From RCPT on, a permanent refusal is the message's."""
-    assert Outcome.REJECTED is outcome(phase, code)
-
-
-@pytest.mark.parametrize("phase", [Phase.RCPT, Phase.DATA])
-@pytest.mark.parametrize("code", [None, 199, 200, 250, 299, 300, 354, 399, 600])
-def test_misfit_before_the_dot_is_the_transports(phase: Phase, code: int | None) -> None:
-    """A break or a misplaced reply before the final dot may be tried again: nothing was taken."""
-    assert Outcome.TRANSPORT_FAULT is outcome(phase, code)
-
-
-@pytest.mark.parametrize("code", [200, 250, 299])
-def test_2yz_after_the_dot_accepts(code: int) -> None:
-    """A positive reply to the final dot means that the server took responsibility."""
-    assert Outcome.ACCEPTED is outcome(Phase.DOT, code)
-
-
-@pytest.mark.parametrize("code", [None, 0, 199, 300, 354, 399, 600])
-def test_anything_else_after_the_dot_is_unknown(code: int | None) -> None:
-    """After the final dot, silence and nonsense leave open who has the message."""
-    assert Outcome.UNKNOWN is outcome(Phase.DOT, code)
-
-
-def test_only_the_dot_accepts() -> None:
-    """No reply before the final dot makes a message sent, whatever its code."""
-    accepting = {phase for phase in Phase for code in range(1000) if accepts(phase, code)}
-    assert {Phase.DOT} == accepting
-
-
-def accepts(phase: Phase, code: int) -> bool:
-    """Whether this reply means that the message was accepted."""
-    return outcome(phase, code) is Outcome.ACCEPTED
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flask_courier.core.replies import Outcome
+from flask_courier.core.replies import TRANSPORT_OUTCOMES, Outcome
 from flask_courier.core.retry import Decision, Progress, counts, decide
 from flask_courier.core.status import TRANSITIONS, Status
 
 NOW = datetime(2026, 9, 27, 12, 0, tzinfo=timezone.utc)
 FRESH = Progress(
-    attempts=1, claims=1, unknown=0, repeatable=True, expires_at=NOW + timedelta(days=365)
+    attempts=1,
+    claims=1,
+    unknown=0,
+    dropped=0,
+    repeatable=True,
+    expires_at=NOW + timedelta(days=365),
 )
 
 outcomes = st.sampled_from(Outcome)
@@ -26,6 +31,7 @@ progresses = st.builds(
     attempts=counters,
     claims=counters,
     unknown=counters,
+    dropped=counters,
     repeatable=st.booleans(),
     expires_at=st.timedeltas(timedelta(days=-2), timedelta(days=400)).map(NOW.__add__),
 )
@@ -84,12 +90,51 @@ def test_transport_faults_never_exhaust_a_message(progress: Progress) -> None:
     """Whatever the transport does, only time ends the message."""
     lives = progress.expires_at - NOW > timedelta(seconds=1)
     expected = Status.QUEUED if lives else Status.EXPIRED
-    assert expected is after(Outcome.TRANSPORT_FAULT, progress, retries=0).status
+    for outcome in TRANSPORT_OUTCOMES:
+        assert expected is after(outcome, progress, retries=0).status
 
 
 def test_transport_faults_use_no_attempt() -> None:
-    """Every outcome but a transport fault counts as an attempt."""
-    assert set(Outcome) - {Outcome.TRANSPORT_FAULT} == {o for o in Outcome if counts(o)}
+    """Every outcome but those that speak of the transport counts as an attempt."""
+    assert {
+        Outcome.ACCEPTED,
+        Outcome.DEFERRED,
+        Outcome.REJECTED,
+        Outcome.UNKNOWN,
+    } == {o for o in Outcome if counts(o)}
+
+
+@pytest.mark.parametrize(
+    ("suspect", "status"), [(0, Status.QUEUED), (1, Status.QUEUED), (2, Status.ABANDONED)]
+)
+def test_third_dropped_connection_is_poison(suspect: int, status: Status) -> None:
+    """A message whose third attempt ends the connection is abandoned, with retries left."""
+    decision = after(Outcome.DEFERRED, replace(FRESH, dropped=suspect), retries=10**9)
+    reason = "poison" if status is Status.ABANDONED else "deferred"
+    assert (status, reason) == (decision.status, decision.reason)
+
+
+def test_hint_makes_a_wait_longer() -> None:
+    """A server that says when to come back is not asked before."""
+    hinted = decide(
+        Outcome.DEFERRED, FRESH, retries=5, now=NOW, jitter=0.5, hint=timedelta(seconds=300)
+    )
+    assert 300 == wait(hinted)
+
+
+def test_hint_makes_no_wait_shorter() -> None:
+    """A server that says to come back at once is not asked before our own wait is over."""
+    hinted = decide(Outcome.DEFERRED, FRESH, retries=5, now=NOW, jitter=0.5, hint=timedelta(0))
+    assert 20 == wait(hinted)
+
+
+def test_hint_does_not_outlive_the_message() -> None:
+    """A hint beyond the message's life is squeezed into three quarters of it."""
+    progress = replace(FRESH, expires_at=NOW + timedelta(seconds=100))
+    hinted = decide(
+        Outcome.THROTTLED, progress, retries=5, now=NOW, jitter=0.5, hint=timedelta(hours=1)
+    )
+    assert 75 == wait(hinted)
 
 
 @pytest.mark.parametrize(
@@ -190,6 +235,8 @@ def test_unknown_is_repeated_once_if_that_does_no_harm(
         (Outcome.DEFERRED, "deferred"),
         (Outcome.TRANSPORT_FAULT, "transport_fault"),
         (Outcome.UNKNOWN, "outcome_unknown"),
+        (Outcome.THROTTLED, "throttled"),
+        (Outcome.OPERATOR_FAULT, "operator_fault"),
     ],
 )
 def test_waiting_message_tells_why(outcome: Outcome, reason: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from flask_courier.core import status
 from flask_courier.core.errors import StatusError
-from flask_courier.core.status import FINAL, TRANSITIONS, Status, advance
+from flask_courier.core.status import FINAL, TRANSITIONS, Obstacle, Status, advance
 
 MOVES = {
     ("queued", "processing"),
@@ -20,10 +20,14 @@ MOVES = {
     ("processing", "suppressed"),
     ("processing", "expired"),
     ("processing", "held"),
+    ("abandoned", "queued"),
+    ("held", "queued"),
 }
 ENDINGS = {
     "queued": "it may go to cancelled, expired, processing",
     "processing": "it may go to abandoned, expired, held, queued, sent, suppressed",
+    "abandoned": "it may go to queued",
+    "held": "it may go to queued",
 }
 PAIRS = list(itertools.product(Status, Status))
 
@@ -47,7 +51,7 @@ def test_every_status_has_its_moves() -> None:
     assert set(Status) == set(TRANSITIONS)
 
 
-def test_final_statuses_are_those_without_a_move() -> None:
+def test_final_statuses_are_those_that_no_worker_leaves() -> None:
     """Everything but queued and processing is final."""
     assert set(Status) - {Status.QUEUED, Status.PROCESSING} == FINAL
 
@@ -56,6 +60,17 @@ def test_final_statuses_are_those_without_a_move() -> None:
 def test_status_reads_as_its_value(member: Status) -> None:
     """A status in a sentence, a row and a query string is its value."""
     assert member.value == str(member) == f"{member}" == member
+
+
+def test_nothing_is_sent_unclaimed() -> None:
+    """Whatever is sent was processing before: a lease is the only way to the wire."""
+    assert {Status.PROCESSING} == {a for a in Status if Status.SENT in TRANSITIONS[a]}
+
+
+@pytest.mark.parametrize("member", Obstacle)
+def test_obstacle_reads_as_its_value(member: Obstacle) -> None:
+    """An obstacle in JSON is its value."""
+    assert member.value == str(member)
 
 
 STEPS = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}

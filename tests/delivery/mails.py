@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 import jinja2
+from sqlalchemy import event
 
 from flask_courier.core.messages import RecordedMessage
 from tests.observation import update
@@ -104,6 +105,23 @@ def watched(action: str) -> Iterator[threading.Event]:
         yield watcher.seen
     finally:
         logger.removeHandler(watcher)
+
+
+@contextmanager
+def failing(site: Site, beginning: str) -> Iterator[None]:
+    """Let the database refuse the statements that begin so."""
+
+    def refuse(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if statement.startswith(beginning):
+            raise OSError("the disk is gone")
+
+    with site.app.app_context():
+        engine = site.db.engine
+    event.listen(engine, "before_cursor_execute", refuse)
+    try:
+        yield
+    finally:
+        event.remove(engine, "before_cursor_execute", refuse)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from flask_courier.core.config import Sender
-from flask_courier.core.messages import Claim, Credentials, Parcel, Rendered, marks
+from flask_courier.core.messages import Claim, Credentials, Lane, Parcel, Rendered, marks
 from flask_courier.core.tokens import Secret
 
 SENDER = Sender("Acme", "no-reply@acme.example")
@@ -28,6 +28,7 @@ def make_claim(**values: Any) -> Claim:
         "account_ref": None,
         "locale": None,
         "context": {},
+        "lane": Lane.ACCOUNT,
         "attempts": 0,
         "claims": 1,
         "created_at": MOMENT,

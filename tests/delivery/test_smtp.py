@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import socket
 import ssl
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -15,11 +17,10 @@ import pytest
 from flask_courier.core.messages import SendResult
 from flask_courier.core.replies import Outcome, Phase
 from flask_courier.core.smtp_uri import parse_smtp_uri
-from flask_courier.delivery import dial, smtp
-from flask_courier.delivery.envelope import Envelope, SmtpSettings
+from flask_courier.delivery.envelope import Envelope, SmtpSettings, Timeouts
 from flask_courier.delivery.smtp import SmtpSession
 from flask_courier.delivery.tls import make_context
-from tests.scripted_smtp import DROP, EHLO, Saying, scripted_smtp
+from tests.scripted_smtp import DROP, EHLO, PIPELINING, Saying, scripted_smtp
 from tests.smtp_server import (
     PASSWORD,
     USERNAME,
@@ -37,11 +38,12 @@ PAYLOAD = b"Subject: hello\r\n\r\nhello\r\n"
 Told = tuple[Outcome, Phase, "int | None"]
 
 
-def make_settings(uri: str, ca: Authority | None = None) -> SmtpSettings:
+def make_settings(uri: str, ca: Authority | None = None, **timeouts: float) -> SmtpSettings:
     """What a connection to ``uri`` needs."""
     parsed = parse_smtp_uri(uri)
     context = make_context(parsed, ca_file=str(ca.path) if ca else None)
-    return SmtpSettings(parsed, context, "client.acme.example")
+    patience = replace(Timeouts(), **timeouts)
+    return SmtpSettings(parsed, context, "client.acme.example", timeouts=patience)
 
 
 def mail(
@@ -52,6 +54,11 @@ def mail(
 ) -> Envelope:
     """A mail to somebody."""
     return Envelope("no-reply@acme.example", recipient, payload, secrets)
+
+
+def yes() -> bool:
+    """The lease lasts."""
+    return True
 
 
 def in_session(
@@ -74,14 +81,14 @@ def in_session(
 
 def send(settings: SmtpSettings, envelope: Envelope | None = None) -> SendResult:
     """One mail over a session of its own."""
-    return in_session(settings, lambda session: session.send(envelope or mail()))
+    return in_session(settings, lambda session: session.send(envelope or mail(), is_held=yes))
 
 
 def send_each(settings: SmtpSettings, *envelopes: Envelope) -> list[SendResult]:
     """One mail after another over one session."""
 
     async def work(session: SmtpSession) -> list[SendResult]:
-        return [await session.send(envelope) for envelope in envelopes]
+        return [await session.send(envelope, is_held=yes) for envelope in envelopes]
 
     results = in_session(settings, work)
     assert isinstance(results, list)
@@ -154,7 +161,7 @@ def test_certificate_refused(
     with smtp_server(tls=authority.context(name), security=security) as server:
         uri = f"{scheme}://{LOGIN}localhost:{server.port}/"
         result = send(make_settings(uri, authority if trusted else None))
-    assert (Outcome.TRANSPORT_FAULT, Phase.TLS, None) == told(result)
+    assert (Outcome.OPERATOR_FAULT, Phase.TLS, None) == told(result)
     assert f"the server's certificate was refused: {words}" == result.text
     assert [] == server.logins
 
@@ -163,7 +170,7 @@ def test_starttls_not_offered() -> None:
     """A server without STARTTLS gets neither login nor mail: there is no fall-back."""
     with scripted_smtp() as server:
         result = send(make_settings(f"smtp://{LOGIN}localhost:{server.port}/"))
-    assert (Outcome.TRANSPORT_FAULT, Phase.TLS, None) == told(result)
+    assert (Outcome.OPERATOR_FAULT, Phase.TLS, None) == told(result)
     assert (
         "the server does not offer STARTTLS, which the URI requires; nothing was sent"
         == result.text
@@ -192,14 +199,14 @@ def test_unencrypted_server_under_smtps() -> None:
     """An ``smtps`` URI to a server that speaks cleartext is a fault of TLS."""
     with scripted_smtp() as server:
         result = send(make_settings(f"smtps://localhost:{server.port}/"))
-    assert (Outcome.TRANSPORT_FAULT, Phase.TLS, None) == told(result)
+    assert (Outcome.OPERATOR_FAULT, Phase.TLS, None) == told(result)
 
 
 def test_auth_refused() -> None:
     """A refused login is a fault of the transport, tried once on its connection."""
     with scripted_smtp(AUTH="535 5.7.8 wrong password") as server:
         result = send(make_settings(server.uri.replace("://", f"://{LOGIN}")))
-    assert (Outcome.TRANSPORT_FAULT, Phase.AUTH, 535) == told(result)
+    assert (Outcome.OPERATOR_FAULT, Phase.AUTH, 535) == told(result)
     assert ("5.7.8", "5.7.8 wrong password") == (result.enhanced_code, result.text)
     assert ["EHLO", "AUTH"] == server.dialogues[0].verbs
 
@@ -208,8 +215,11 @@ def test_auth_not_offered() -> None:
     """A server that offers no AUTH is not given the password."""
     with scripted_smtp(EHLO="250 mail.acme.example") as server:
         result = send(make_settings(server.uri.replace("://", f"://{LOGIN}")))
-    assert (Outcome.TRANSPORT_FAULT, Phase.AUTH, None) == told(result)
-    assert "the server offers neither AUTH PLAIN nor AUTH LOGIN on this connection" == result.text
+    assert (Outcome.OPERATOR_FAULT, Phase.AUTH, None) == told(result)
+    assert (
+        "the server offers neither AUTH PLAIN nor LOGIN nor CRAM-MD5 on this connection"
+        == result.text
+    )
     assert ["EHLO"] == server.dialogues[0].verbs
 
 
@@ -231,24 +241,24 @@ def test_auth_success_that_is_none() -> None:
 
 REPLIES: list[tuple[str, str, Told]] = [
     ("BANNER", "421 4.3.2 busy" + DROP, (Outcome.TRANSPORT_FAULT, Phase.BANNER, 421)),
-    ("BANNER", "554 5.7.1 no", (Outcome.TRANSPORT_FAULT, Phase.BANNER, 554)),
+    ("BANNER", "554 5.7.1 no", (Outcome.OPERATOR_FAULT, Phase.BANNER, 554)),
     ("BANNER", DROP, (Outcome.TRANSPORT_FAULT, Phase.BANNER, None)),
     ("BANNER", "not smtp", (Outcome.TRANSPORT_FAULT, Phase.BANNER, None)),
-    ("EHLO", "550 5.7.1 no", (Outcome.TRANSPORT_FAULT, Phase.EHLO, 550)),
+    ("EHLO", "550 5.7.1 no", (Outcome.OPERATOR_FAULT, Phase.EHLO, 550)),
     ("MAIL", "451 4.3.0 later", (Outcome.TRANSPORT_FAULT, Phase.MAIL, 451)),
-    ("MAIL", "550 5.7.1 not from you", (Outcome.TRANSPORT_FAULT, Phase.MAIL, 550)),
+    ("MAIL", "550 5.7.1 not from you", (Outcome.OPERATOR_FAULT, Phase.MAIL, 550)),
     ("MAIL", DROP, (Outcome.TRANSPORT_FAULT, Phase.MAIL, None)),
     ("RCPT", "450 4.2.0 greylisted", (Outcome.DEFERRED, Phase.RCPT, 450)),
     ("RCPT", "550 5.1.1 no such user", (Outcome.REJECTED, Phase.RCPT, 550)),
     ("RCPT", "251 will forward", (Outcome.ACCEPTED, Phase.DOT, 250)),
     ("RCPT", "252 cannot verify", (Outcome.ACCEPTED, Phase.DOT, 250)),
-    ("RCPT", "354 go on", (Outcome.TRANSPORT_FAULT, Phase.RCPT, 354)),
+    ("RCPT", "354 go on", (Outcome.DEFERRED, Phase.RCPT, 354)),
     ("RCPT", "421 4.3.2 closing" + DROP, (Outcome.DEFERRED, Phase.RCPT, 421)),
-    ("RCPT", DROP, (Outcome.TRANSPORT_FAULT, Phase.RCPT, None)),
+    ("RCPT", DROP, (Outcome.DEFERRED, Phase.RCPT, None)),
     ("DATA", "451 4.3.0 later", (Outcome.DEFERRED, Phase.DATA, 451)),
     ("DATA", "554 5.5.1 no", (Outcome.REJECTED, Phase.DATA, 554)),
-    ("DATA", "250 OK", (Outcome.TRANSPORT_FAULT, Phase.DATA, 250)),
-    ("DATA", DROP, (Outcome.TRANSPORT_FAULT, Phase.DATA, None)),
+    ("DATA", "250 OK", (Outcome.DEFERRED, Phase.DATA, 250)),
+    ("DATA", DROP, (Outcome.DEFERRED, Phase.DATA, None)),
     ("DOT", "452 4.2.2 mailbox full", (Outcome.DEFERRED, Phase.DOT, 452)),
     ("DOT", "552 5.3.4 too big", (Outcome.REJECTED, Phase.DOT, 552)),
     ("DOT", "252 accepted, more or less", (Outcome.ACCEPTED, Phase.DOT, 252)),
@@ -279,21 +289,35 @@ def test_connection_out_of_step_is_closed(verb: str, reply: str) -> None:
     """After 421, or a reply that does not fit its place, the connection is not used again."""
 
     async def is_open_afterwards(session: SmtpSession) -> bool:
-        await session.send(mail())
+        await session.send(mail(), is_held=yes)
         return session.is_open
 
     with scripted_smtp(**{verb: reply}) as server:
         assert in_session(make_settings(server.uri), is_open_afterwards) is False
 
 
-@pytest.mark.parametrize("verb", ["MAIL", "RCPT", "DOT"])
-def test_two_replies_to_one_command(verb: str) -> None:
+@pytest.mark.parametrize("extensions", [EHLO, PIPELINING])
+@pytest.mark.parametrize("verb", ["MAIL", "RCPT"])
+def test_two_replies_to_one_command(verb: str, extensions: str) -> None:
     """A second reply to one command never makes the server seem to have accepted a mail."""
-    sayings: list[Saying] = ["250 OK\r\n250 OK", "250 OK"]
-    with scripted_smtp(**{verb: sayings}) as server:
-        settings = make_settings(server.uri)
-        results = send_each(settings, mail(), mail()) if verb == "DOT" else [send(settings)]
-    assert (Outcome.TRANSPORT_FAULT, Phase.DATA, 250) == told(results[-1])
+    with scripted_smtp(EHLO=extensions, **{verb: "250 OK\r\n250 OK"}) as server:
+        result = send(make_settings(server.uri))
+    assert Outcome.DEFERRED is result.outcome
+    assert "out_of_step" == result.cause
+    assert [] == server.dialogues[0].payloads
+
+
+@pytest.mark.parametrize("extensions", [EHLO, PIPELINING])
+def test_two_replies_to_the_dot(extensions: str) -> None:
+    """A line that nobody asked for ends the connection; what was accepted before stays accepted."""
+    with scripted_smtp(EHLO=extensions, DOT="250 OK\r\n250 OK") as server:
+        results = send_each(make_settings(server.uri), mail(), mail())
+    assert [
+        (Outcome.ACCEPTED, Phase.DOT, 250),
+        (Outcome.TRANSPORT_FAULT, Phase.MAIL, None),
+    ] == [told(result) for result in results]
+    assert "the server spoke without being asked: OK" == results[1].text
+    assert 1 == len(server.dialogues[0].payloads)
 
 
 def test_nobody_listens() -> None:
@@ -307,13 +331,12 @@ def test_nobody_listens() -> None:
 def test_host_without_address() -> None:
     """A host name that resolves to nothing is a fault in the dialling."""
     result = send(make_settings("smtp://mail.acme.invalid/?disable_starttls=true"))
-    assert (Outcome.TRANSPORT_FAULT, Phase.DIAL, None) == told(result)
+    assert (Outcome.OPERATOR_FAULT, Phase.DIAL, None) == told(result)
     assert result.text.startswith("no connection: ")
 
 
-def test_host_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_host_that_never_answers() -> None:
     """A host that answers nothing is given up after a while."""
-    monkeypatch.setattr(dial, "_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         address = listener.getsockname()
         # A full backlog drops what comes next, as an absent host does.
@@ -321,19 +344,21 @@ def test_host_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
             second.setblocking(False)  # noqa: FBT003 - the standard library's own signature
             second.connect_ex(address)
             uri = f"smtp://127.0.0.1:{address[1]}/?disable_starttls=true"
-            result = send(make_settings(uri))
+            result = send(make_settings(uri, address=0.2))
     assert (Outcome.TRANSPORT_FAULT, Phase.DIAL, None) == told(result)
+    assert "no connection: Connection timed out" == result.text
 
 
-def test_dialling_takes_no_longer_than_opening(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dialling_takes_no_longer_than_opening() -> None:
     """What opening a connection may take in all bounds the dialling too."""
-    monkeypatch.setattr(smtp, "_OPEN_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
         address = listener.getsockname()
         with socket.create_connection(address), socket.socket() as second:
             second.setblocking(False)  # noqa: FBT003 - the standard library's own signature
             second.connect_ex(address)
-            result = send(make_settings(f"smtp://127.0.0.1:{address[1]}/?disable_starttls=true"))
+            uri = f"smtp://127.0.0.1:{address[1]}/?disable_starttls=true"
+            result = send(make_settings(uri, dial=0.2))
+    assert "no connection within 0.2 seconds" == result.text
     assert (Outcome.TRANSPORT_FAULT, Phase.DIAL, None) == told(result)
 
 
@@ -350,21 +375,21 @@ def test_dialling_at_the_end_of_the_process() -> None:
     assert "no connection: this process is about to end" == result.text
 
 
-def test_server_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_that_says_nothing() -> None:
     """A server that takes the connection and never speaks is given up."""
-    monkeypatch.setattr(smtp, "_OPEN_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         uri = f"smtp://127.0.0.1:{listener.getsockname()[1]}/?disable_starttls=true"
-        result = send(make_settings(uri))
-    assert (Outcome.TRANSPORT_FAULT, None) == (result.outcome, result.code)
+        result = send(make_settings(uri, handshake=0.2))
+    assert (Outcome.TRANSPORT_FAULT, Phase.BANNER, None) == told(result)
+    assert "no answer within 0.2 seconds" == result.text
 
 
-def test_server_that_stops_speaking(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_that_stops_speaking() -> None:
     """A server that falls silent after the final dot leaves the outcome unknown."""
-    monkeypatch.setattr(smtp, "_DOT_TIMEOUT", 0.2)
-    result = send_by_script(DOT="")
+    with scripted_smtp(DOT="") as server:
+        result = send(make_settings(server.uri, dot=0.2))
     assert (Outcome.UNKNOWN, Phase.DOT, None) == told(result)
-    assert "Timed out waiting for server response" == result.text
+    assert "no answer within 0.2 seconds" == result.text
 
 
 def test_ehlo_name() -> None:
@@ -406,9 +431,9 @@ def test_real_server_after_refusal(mail_server: MailServer, authority: Authority
 
     async def work(session: SmtpSession) -> list[Outcome]:
         mail_server.answers["RCPT"] = "550 5.1.1 no such user"
-        refused = await session.send(mail())
+        refused = await session.send(mail(), is_held=yes)
         del mail_server.answers["RCPT"]
-        taken = await session.send(mail())
+        taken = await session.send(mail(), is_held=yes)
         return [refused.outcome, taken.outcome]
 
     outcomes = in_session(make_settings(mail_server.uri, authority), work)
@@ -416,6 +441,7 @@ def test_real_server_after_refusal(mail_server: MailServer, authority: Authority
     assert (1, 1) == (mail_server.connections, len(mail_server.logins))
 
 
+LINE_END = re.compile(rb"\r\n|\r|\n")
 BODIES = [
     b".\r\n",
     b"..\r\n...\r\n",
@@ -430,14 +456,15 @@ BODIES = [
 
 @pytest.mark.parametrize("body", BODIES)
 def test_body_arrives_byte_equal(body: bytes) -> None:
-    """What arrives, with the dots taken off again, is what was sent."""
+    """What arrives, its dots taken off again, is what was sent, in lines that end with CRLF."""
     with scripted_smtp() as server:
         result = send(make_settings(server.uri), mail(b"Subject: dots\r\n\r\n" + body))
     assert Outcome.ACCEPTED is result.outcome
-    lines = server.dialogues[0].payloads[0].removesuffix(b".\r\n").split(b"\n")
+    [payload] = server.dialogues[0].payloads
+    lines = payload.removesuffix(b".\r\n").split(b"\n")
     arrived = b"\n".join(line[1:] if line.startswith(b".") else line for line in lines)
-    end = b"" if body.endswith(b"\r\n") else b"\r\n"
-    assert b"Subject: dots\r\n\r\n" + body + end == arrived
+    sent = LINE_END.sub(b"\r\n", b"Subject: dots\r\n\r\n" + body)
+    assert (sent if sent.endswith(b"\r\n") else sent + b"\r\n") == arrived
 
 
 def test_large_body_arrives(mail_server: MailServer, authority: Authority) -> None:
@@ -463,8 +490,8 @@ def test_smtputf8_not_offered() -> None:
     with scripted_smtp() as server:
         settings = make_settings(server.uri)
         results = send_each(settings, mail(recipient="ådä@example.com"), mail())
-    assert (Outcome.REJECTED, Phase.RCPT, 550) == told(results[0])
-    assert "5.6.7 the server does not support SMTPUTF8, which this address needs" == results[0].text
+    assert (Outcome.REJECTED, Phase.RCPT, None) == told(results[0])
+    assert "the server does not support SMTPUTF8, which this address needs" == results[0].text
     assert Outcome.ACCEPTED is results[1].outcome
 
 
@@ -517,8 +544,8 @@ def test_reply_is_made_printable() -> None:
 
 def test_endless_reply() -> None:
     """A reply without end ends the connection, and two kilobytes at most are kept."""
-    result = send_by_script(RCPT="550-" + "x" * 100 + "\r\n550-" * 10_000)
-    assert (Outcome.TRANSPORT_FAULT, Phase.RCPT) == (result.outcome, result.phase)
+    result = send_by_script(RCPT="550-" + "x" * 100 + "\r\n550-" * 100_000)
+    assert (Outcome.DEFERRED, Phase.RCPT) == (result.outcome, result.phase)
     assert len(result.text.encode()) <= 2048
 
 
@@ -543,18 +570,17 @@ def test_closed_session_sends_nothing() -> None:
 
     async def work(session: SmtpSession) -> Told:
         await session.close()
-        return told(await session.send(mail()))
+        return told(await session.send(mail(), is_held=yes))
 
     with scripted_smtp() as server:
         result = in_session(make_settings(server.uri), work)
     assert (Outcome.TRANSPORT_FAULT, Phase.MAIL, None) == result
 
 
-def test_quit_that_is_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quit_that_is_not_answered() -> None:
     """Closing does not wait for a server that ignores QUIT."""
-    monkeypatch.setattr(smtp, "_QUIT_TIMEOUT", 0.2)
     with scripted_smtp(QUIT="") as server:
-        result = send(make_settings(server.uri))
+        result = send(make_settings(server.uri, quit=0.2))
         assert server.dialogues[0].ended.wait(20)
     assert Outcome.ACCEPTED is result.outcome
 
@@ -565,8 +591,8 @@ def test_every_socket_is_closed(authority: Authority) -> None:
     async def work(server: MailServer) -> Any:
         session = SmtpSession(make_settings(server.uri, authority))
         assert await session.open() is None
-        assert session._smtp is not None
-        sock = session._smtp.get_transport_info("socket")
+        assert session._transport is not None
+        sock = session._transport.get_extra_info("socket")
         await session.close()
         return sock
 

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NoReturn
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import event
 
-from flask_courier.delivery import ledger, thread, worker
+from flask_courier.delivery import runner, thread, worker
+from flask_courier.delivery.parts import WorkerParts
 from flask_courier.delivery.thread import DatabaseThread, EmbeddedWorker
 from flask_courier.delivery.worker import Worker
-from tests.databases import every_database
+from flask_courier.testing import Fault, FaultServer
+from tests.databases import IMPATIENT, every_database, locked
 from tests.delivery.mails import (
     LONG_AGO,
     eventually,
+    failing,
     in_thread,
     only,
     queue_own,
@@ -27,7 +33,7 @@ from tests.delivery.mails import (
     watched,
 )
 from tests.delivery.processes import line, script
-from tests.delivery.test_worker import IMPATIENT, OUTAGE, locked
+from tests.delivery.test_worker import OUTAGE
 from tests.delivery.threads import embedded, worker_threads
 from tests.observation import update
 from tests.scripted_smtp import scripted_smtp
@@ -47,7 +53,6 @@ def cleartext() -> Iterator[MailServer]:
 @pytest.fixture
 def no_poll(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a worker that nobody wakes rest for good."""
-    monkeypatch.setattr(ledger, "POLL", 3600.0)
     monkeypatch.setattr(worker, "POLL", 3600.0)
 
 
@@ -192,6 +197,7 @@ def test_process_without_room_for_a_thread(
 # Working
 
 
+@pytest.mark.slow
 def test_outage_ends_by_itself(threaded: MakeSite) -> None:
     """A mail that met no server goes out by itself once the server is back."""
     with closed_port() as port:
@@ -207,27 +213,94 @@ def test_locked_queue_is_read_again(threaded: MakeSite) -> None:
     """A worker that cannot read the queue tries again; nothing is lost."""
     site = threaded(**IMPATIENT)
     site.client.get("/")
-    with watched("claim_failed") as failed, locked(site):
+    with watched("claim_failed") as failed, locked(site.url):
         embedded(site).wake()
         assert failed.wait(20)
     queue_own(site)
     eventually([("sent", None)], lambda: states(site))
 
 
-def test_leases_are_renewed(
-    threaded: MakeSite, cleartext: MailServer, monkeypatch: pytest.MonkeyPatch
+@contextmanager
+def rows_locked(site: Site) -> Iterator[None]:
+    """Hold the locks of all messages, as a transaction of the application's own does."""
+    message = site.db.metadata.tables["courier_message"]
+    with site.app.app_context(), site.db.engine.begin() as connection:
+        connection.execute(sa.select(message.c.id).with_for_update())
+        yield
+
+
+@contextmanager
+def claims_seen(site: Site) -> Iterator[list[float]]:
+    """Collect the moments of the statements that claim."""
+    moments: list[float] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if "SKIP LOCKED" in statement:
+            moments.append(time.monotonic())
+
+    with site.app.app_context():
+        engine = site.db.engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield moments
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+@pytest.fixture
+def idle(threaded: MakeSite) -> Iterator[tuple[Site, EmbeddedWorker]]:
+    """A site with a message that nobody has seen yet, and a worker that has not started."""
+    site = threaded()
+    embedded(site).stop()
+    queue_own(site)
+    worker = EmbeddedWorker(embedded(site)._parts, let_go=lambda: None)
+    yield site, worker
+    worker.stop()
+
+
+@pytest.mark.parametrize("database_name", ["postgresql"], indirect=True)
+def test_row_that_is_locked_elsewhere_is_asked_for_ever_less(
+    idle: tuple[Site, EmbeddedWorker],
 ) -> None:
+    """A worker that cannot have what is due rests longer after each look: no storm of claims."""
+    site, worker = idle
+    with rows_locked(site), claims_seen(site) as moments:
+        worker.wake()
+        eventually(True, lambda: len(moments) >= 12)  # noqa: FBT003
+        assert moments[11] - moments[0] > 0.6
+
+
+@pytest.mark.parametrize("database_name", ["postgresql"], indirect=True)
+def test_row_that_was_locked_elsewhere(idle: tuple[Site, EmbeddedWorker]) -> None:
+    """Once the lock is gone the mail goes out, and the worker's rests are short again."""
+    site, thread_of = idle
+    with rows_locked(site):
+        thread_of.wake()
+        eventually(worker.POLL, lambda: thread_of._worker._shortest)  # type: ignore[union-attr]
+    eventually([("sent", None)], lambda: states(site))
+    eventually(worker._MOMENT, lambda: thread_of._worker._shortest)  # type: ignore[union-attr]
+
+
+@pytest.mark.slow
+def test_leases_are_renewed(threaded: MakeSite, cleartext: MailServer) -> None:
     """While a mail is on the wire its lease is renewed, so that no other worker takes it."""
-    monkeypatch.setattr(worker, "LEASE", timedelta(seconds=0.3))
     cleartext.may_answer.clear()
     site = threaded(**uri(cleartext))
+    embedded(site).stop()
     queue_own(site)
+
+    def parts() -> WorkerParts:
+        made = embedded(site)._parts()
+        return replace(made, preparer=replace(made.preparer, lease=timedelta(seconds=8)))
+
+    impatient = EmbeddedWorker(parts, let_go=lambda: None)
+    impatient.wake()
     assert cleartext.at_dot.wait(20)
-    for _ in range(2):
-        before = only(site)["lease_until"]
-        eventually(True, lambda: only(site)["lease_until"] > before)  # noqa: B023, FBT003
+    before = only(site)["lease_until"]
+    eventually(True, lambda: only(site)["lease_until"] > before)  # noqa: FBT003
     cleartext.may_answer.set()
     eventually([("sent", None)], lambda: states(site))
+    impatient.stop()
 
 
 def test_worker_is_seen(threaded: MakeSite) -> None:
@@ -269,28 +342,11 @@ def test_idle_connection_is_used_again(threaded: MakeSite) -> None:
     assert "QUIT" == server.dialogues[0].verbs[-1]
 
 
-@contextmanager
-def failing(site: Site, beginning: str) -> Iterator[None]:
-    """Let the database refuse the statements that begin so."""
-
-    def refuse(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        if statement.startswith(beginning):
-            raise OSError("the disk is gone")
-
-    with site.app.app_context():
-        engine = site.db.engine
-    event.listen(engine, "before_cursor_execute", refuse)
-    try:
-        yield
-    finally:
-        event.remove(engine, "before_cursor_execute", refuse)
-
-
 @pytest.mark.parametrize(
     ("statement", "action"),
     [
         ("UPDATE courier_message", "claim_failed"),
-        ("SELECT min(", "poll_failed"),
+        ("SELECT min(", "housekeeping_failed"),
         ("INSERT INTO courier_worker", "housekeeping_failed"),
     ],
 )
@@ -329,14 +385,38 @@ def test_stop_finishes_what_is_on_the_wire(threaded: MakeSite, cleartext: MailSe
     site = threaded(**uri(cleartext), COURIER_SMTP_CONNECTIONS=1)
     for number in range(4):
         queue_own(site, f"user{number}@example.com")
-    eventually(2, lambda: states(site).count(("processing", None)))
+    eventually([("processing", None)] * 4, lambda: states(site))
     assert cleartext.at_dot.wait(20)
     with in_thread(embedded(site).stop):
         eventually(True, lambda: embedded(site)._worker._stopping)  # type: ignore[union-attr]  # noqa: FBT003
         cleartext.may_answer.set()
-    assert {"sent": 1, "queued": 3} == Counter(status for status, _ in states(site))
-    assert ("queued", "worker_stopped") in states(site)
+    assert {("sent", None): 1, ("queued", None): 3} == Counter(states(site))
+    assert [0, 0, 0, 1] == sorted(row["claims"] for row in site.rows("courier_message"))
     assert (1, []) == (len(cleartext.envelopes), worker_threads())
+
+
+def test_end_of_a_worker_fits_into_a_stop(threaded: MakeSite) -> None:
+    """Whoever stops a worker waits for longer than it takes to end, as supervisors do."""
+    parts = embedded(threaded())._parts()
+    assert parts.end < thread._STOP_TIMEOUT
+    assert replace(parts, drain=runner._DRAIN).end < 30
+
+
+def test_server_that_does_not_hear_quit(threaded: MakeSite) -> None:
+    """A server that leaves QUIT without an answer holds the end up for a part of the drain only."""
+    with FaultServer() as server:
+        server.on("QUIT", Fault(hold=True))
+        site = threaded(**server.config)
+        parts = embedded(site)._parts
+        embedded(site).stop()
+        queue_own(site)
+        worker = EmbeddedWorker(lambda: replace(parts(), drain=1.0), let_go=lambda: None)
+        worker.wake()
+        eventually([("sent", None)], lambda: states(site))
+        begun = time.monotonic()
+        worker.stop()
+        assert ([], True) == (worker_threads(), time.monotonic() - begun < 4)
+        server.forgive()
 
 
 def test_stopped_worker_stays_stopped(threaded: MakeSite) -> None:

@@ -63,7 +63,9 @@ def test_an_account_in_unicode_is_found(site: Site) -> None:
 
     statuses = [row["reason"] for row in site.rows("courier_message")]
     assert [None, None] == statuses
-    assert {"sent": 1} == site.deliver()
+    assert {"sent": 1, "suppressed": 1} == site.deliver()
+    reasons = {row["reason"] for row in site.rows("courier_message")}
+    assert {None, "recipient_limit"} == reasons
 
 
 def test_a_code_in_the_subject_is_masked_in_the_list(site: Site, tmp_path: Path) -> None:

@@ -139,7 +139,7 @@ def test_template_without_credentials(
     write(kind, **{part: "Nothing to see here, {{ address }}"})
     mailing_site.add_user()
     request_mail(mailing_site, kind)
-    assert ({}, []) == (mailing_site.deliver(), mail_server.envelopes)
+    assert ({"abandoned": 1}, []) == (mailing_site.deliver(), mail_server.envelopes)
     assert [("abandoned", "template")] == outcome(mailing_site)
     (row,) = mailing_site.rows("courier_message")
     assert "shows neither {{ link }} nor {{ code }}" in row["last_error"]

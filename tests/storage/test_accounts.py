@@ -522,3 +522,16 @@ def test_quickstart_makes_accounts(engine: sa.Engine) -> None:
         assert (True, "ada@example.com") == (first is again, first.email)
         assert first is store.get(session, store.reference(first))
         assert 1 == session.query(QuickstartAccount).count()
+
+
+def test_look_up_of_many_answers_as_one_by_one(site: Site, accounts: SQLAlchemyAccounts) -> None:
+    """Whoever else is looked up at the same time changes nobody's answer."""
+    for email in ("Bob@example.com", "bob@example.com", "Ada@example.com"):
+        site.add_user(email)
+    asked = ["BOB@example.com", "Bob@example.com", "ada@example.com", "eve@example.com"]
+    with site.app.app_context():
+        session = site.db.session()
+        alone = {address: accounts.find(session, address) for address in asked}
+        expected = {a: accounts.reference(one) for a, one in alone.items() if one is not None}
+        assert expected == accounts.references(session, asked)
+        assert {"BOB@example.com", "Bob@example.com", "ada@example.com"} == expected.keys()

@@ -11,10 +11,20 @@ import pytest
 from flask_courier.core.messages import DOTS, Rendered, marks
 from flask_courier.core.replies import Outcome
 from flask_courier.core.status import Status
-from flask_courier.storage import attempts, contents, dialect, log, tokens
-from flask_courier.storage.uow import Database, Session
+from flask_courier.storage import dialect, log, tokens
+from flask_courier.storage.uow import Database
 from tests.databases import every_database
-from tests.queue_rows import add_token, ago, change, change_token, enqueue, result, row
+from tests.queue_rows import (
+    add_attempt,
+    add_content,
+    add_token,
+    ago,
+    change,
+    change_token,
+    enqueue,
+    result,
+    row,
+)
 
 pytestmark = every_database
 
@@ -112,7 +122,7 @@ def test_filters_join(database: Database) -> None:
 def test_entry_is_the_row(database: Database) -> None:
     """Every field of an entry is the column of its name, and the subject of the content."""
     message_id = enqueue(database, account_ref="7", locale="de")
-    database.transact(lambda s: contents.store(s, message_id, Rendered("Sübject", "text", None)))
+    add_content(database, message_id, Rendered("Sübject", "text", None))
     [entry] = database.transact(
         lambda session: log.entries(session, status=None, recipient=None, before=None, limit=9)
     )
@@ -126,7 +136,7 @@ def test_subject_is_listed_masked(database: Database) -> None:
     """A subject that carries a code is listed with dots in its place."""
     message_id, placeholder = enqueue(database), "0" * 32
     mail = Rendered(f"Code {marks(placeholder)[1]}", "text", None, placeholder)
-    database.transact(lambda session: contents.store(session, message_id, mail))
+    add_content(database, message_id, mail)
     [entry] = database.transact(
         lambda session: log.entries(session, status=None, recipient=None, before=None, limit=9)
     )
@@ -153,13 +163,9 @@ def test_details_show_everything(database: Database) -> None:
     message_id = enqueue(database)
     rendered = Rendered("Subject", "text", "<p>html</p>", "0" * 32)
     add_token(database, message_id)
-
-    def work(session: Session) -> None:
-        contents.store(session, message_id, rendered)
-        for outcome in (Outcome.DEFERRED, Outcome.ACCEPTED):
-            attempts.add(session, message_id, result(outcome), worker="w")
-
-    database.transact(work)
+    add_content(database, message_id, rendered)
+    for outcome in (Outcome.DEFERRED, Outcome.ACCEPTED):
+        add_attempt(database, message_id, result(outcome))
     found = database.transact(lambda session: log.details(session, message_id))
     assert found is not None
     expected = [(1, "deferred", 42), (2, "accepted", 42)]

@@ -6,14 +6,13 @@ import dataclasses
 import itertools
 import uuid
 from datetime import timedelta
-from functools import partial
 from typing import Any
 
 import pytest
 
 from flask_courier.core.errors import StatusError
 from flask_courier.core.messages import Claim, Lane, Rendered
-from flask_courier.core.replies import Outcome
+from flask_courier.core.replies import TRANSPORT_OUTCOMES, Outcome
 from flask_courier.core.retry import Decision
 from flask_courier.core.status import FINAL, TRANSITIONS, Status
 from flask_courier.storage import attempts, contents, dialect, outbox
@@ -22,6 +21,7 @@ from flask_courier.storage.uow import Conflict, Database, Session
 from tests.databases import every_database
 from tests.queue_rows import (
     LEASE,
+    add_attempt,
     add_token,
     ago,
     at_once,
@@ -29,11 +29,15 @@ from tests.queue_rows import (
     claim,
     claimed,
     enqueue,
+    hold,
     ids,
     message,
+    reclaim,
+    record,
     result,
     row,
     rows,
+    settlement,
 )
 
 pytestmark = every_database
@@ -44,18 +48,15 @@ FINAL_FROM_PROCESSING = sorted(TRANSITIONS[Status.PROCESSING] & FINAL)
 def lost(database: Database) -> Claim:
     """A claim whose lease ran out, on a message that another worker has taken since."""
     first = claimed(database)
-    change(database, first.id, lease_until=ago(seconds=1))
-    database.transact(outbox.reclaim_expired_leases)
+    reclaim(database, first)
     assert [first.id] == ids(claim(database))
     return first
 
 
-def record(database: Database, taken: Claim, decision: Decision, **options: Any) -> bool:
-    """Record an accepted attempt that leads to ``decision``."""
-    outcome = options.pop("result", result())
-    return database.transact(
-        lambda session: outbox.record(session, taken, outcome, decision, worker="w1", **options)
-    )
+def keep_history(database: Database, taken: Claim) -> None:
+    """Record an accepted attempt of a message that another worker decides about."""
+    found = [(taken.id, result())]
+    database.transact(lambda session: outbox.keep_history(session, found, worker="w1"))
 
 
 def test_enqueued_row(database: Database) -> None:
@@ -88,7 +89,9 @@ def test_claim_answers_the_message(database: Database) -> None:
     message_id = enqueue(database, account_ref="7", locale="de", context={"n": 1})
     [taken] = claim(database)
     kept = row(database, message_id)
-    values = {f.name: getattr(kept, f.name) for f in dataclasses.fields(Claim)}
+    own = {"claimed_at": taken.claimed_at}
+    names = {field.name for field in dataclasses.fields(Claim)} - own.keys()
+    values = {name: getattr(kept, name) for name in names} | own
     assert Claim(**values) == taken
     assert ("processing", 1, {"n": 1}) == (kept.status, taken.claims, taken.context)
 
@@ -173,7 +176,7 @@ def test_expired_lease_is_reclaimed(database: Database) -> None:
     change(database, taken.id, lease_until=ago(seconds=1))
     assert 1 == database.transact(outbox.reclaim_expired_leases)
     kept = row(database, taken.id)
-    assert ("queued", "lease_expired", None) == (kept.status, kept.reason, kept.lease_token)
+    assert ("queued", "lease_expired", None) == (kept.status, kept.reason, kept.lease_until)
     [again] = claim(database)
     assert (taken.id, 2, 0) == (again.id, again.claims, again.attempts)
     assert taken.lease_token != again.lease_token
@@ -190,29 +193,50 @@ def test_held_lease_is_renewed(database: Database) -> None:
     """A worker that is still at it gets a new lease from now on."""
     taken = claimed(database)
     change(database, taken.id, lease_until=ago(seconds=1))
-    assert database.transact(lambda session: outbox.hold(session, taken, lease=LEASE))
+    assert {taken.id} == hold(database, taken)
     assert 0 == database.transact(outbox.reclaim_expired_leases)
 
 
-@pytest.mark.parametrize("call", ["hold", "close", "release", "record"])
+@pytest.mark.parametrize("call", ["hold", "close", "release", "give_back", "keep_history"])
 def test_lost_lease_writes_nothing_to_the_message(database: Database, call: str) -> None:
-    """A worker that lost its lease changes no column of the message, and is told so."""
+    """A worker that lost its lease changes no column of the message, and is told so if it asks."""
     taken = lost(database)
     before = row(database, taken.id)
+    found = [(taken.id, result())]
     calls: dict[str, Any] = {
-        "hold": lambda s: outbox.hold(s, taken, lease=timedelta(hours=1)),
+        "hold": lambda s: outbox.hold(s, [taken], lease=timedelta(hours=1)),
         "close": lambda s: outbox.close(s, taken, Status.ABANDONED, "template", error="e"),
         "release": lambda s: outbox.release(s, taken, reason="r", delay=LEASE),
-        "record": lambda s: outbox.record(s, taken, result(), Decision(Status.SENT), worker="w"),
+        "give_back": lambda s: outbox.give_back(s, [taken]),
+        "keep_history": lambda s: outbox.keep_history(s, found, worker="w"),
     }
-    assert database.transact(calls[call]) is False
+    assert not database.transact(calls[call])
     assert before == row(database, taken.id)
+
+
+@pytest.mark.parametrize("status", [Status.SENT, Status.ABANDONED])
+def test_lost_lease_is_no_result(database: Database, status: Status) -> None:
+    """A result of a lease that was lost is refused with an error, and nothing of it is written."""
+    taken = lost(database)
+    before = row(database, taken.id)
+    with pytest.raises(outbox.LeaseLost):
+        record(database, settlement(taken, Decision(status)))
+    assert (before, []) == (row(database, taken.id), rows(database, Attempt.number))
+
+
+@pytest.mark.parametrize("status", [Status.SENT, Status.ABANDONED])
+def test_one_lost_lease_takes_back_the_batch(database: Database, status: Status) -> None:
+    """One lease of a batch that was lost leaves every message of it as it was."""
+    gone, kept = lost(database), claimed(database)
+    settlements = [settlement(taken, Decision(status)) for taken in (kept, gone)]
+    with pytest.raises(outbox.LeaseLost):
+        record(database, *settlements)
+    assert ("processing", []) == (row(database, kept.id).status, rows(database, Attempt.number))
 
 
 def test_lost_lease_keeps_the_attempt(database: Database) -> None:
     """What a worker did after it lost its lease stays in the history."""
-    taken = lost(database)
-    record(database, taken, Decision(Status.SENT))
+    keep_history(database, lost(database))
     assert [(1, "w1", "accepted")] == rows(
         database, Attempt.number, Attempt.worker, Attempt.outcome
     )
@@ -222,7 +246,8 @@ def test_lost_lease_keeps_the_seed(database: Database) -> None:
     """The worker that has the message now can still derive its token."""
     taken = lost(database)
     add_token(database, taken.id)
-    record(database, taken, Decision(Status.SENT))
+    with pytest.raises(outbox.LeaseLost):
+        record(database, settlement(taken, Decision(Status.SENT)))
     assert [(bytes(range(16)).hex(),)] == rows(database, Token.seed)
 
 
@@ -233,7 +258,12 @@ def test_two_workers_may_record_one_message_at_once(database: Database) -> None:
     workers = [first, now_held] * 4
 
     def work(number: int) -> bool:
-        return record(database, workers[number], Decision(Status.SENT))
+        try:
+            record(database, settlement(workers[number], Decision(Status.SENT)))
+        except outbox.LeaseLost:
+            keep_history(database, workers[number])
+            return False
+        return True
 
     assert 1 == sum(at_once(8, work))
     assert list(range(1, 9)) == sa_column(database, Attempt.number)
@@ -262,7 +292,7 @@ def test_message_under_way_does_not_expire(database: Database) -> None:
 def supersede(database: Database, by: uuid.UUID) -> int:
     """Cancel older recovery mail of account 1."""
     return database.transact(
-        lambda session: outbox.supersede(session, by=by, kind="recovery", account_ref="1")
+        lambda session: outbox.supersede(session, kind="recovery", by={"1": by})
     )
 
 
@@ -294,7 +324,7 @@ def test_references_differ_by_case_and_accent(database: Database, other: str) ->
     spared = enqueue(database, account_ref=other)
     newest = uuid.UUID(int=2**128 - 1)
     cancelled = database.transact(
-        lambda session: outbox.supersede(session, by=newest, kind="recovery", account_ref="a1")
+        lambda session: outbox.supersede(session, kind="recovery", by={"a1": newest})
     )
     assert (0, "queued") == (cancelled, row(database, spared).status)
 
@@ -317,9 +347,11 @@ def test_final_status_wipes_the_seed(database: Database, status: Status) -> None
     """Whatever end an attempt brings a message to, its token cannot be derived any more."""
     taken = claimed(database)
     add_token(database, taken.id)
-    assert record(database, taken, Decision(status, "why"))
+    record(database, settlement(taken, Decision(status, "why")))
     kept = row(database, taken.id)
-    assert (status.value, "why", None, None) == (
+    # Of what was sent there is nothing to explain.
+    reason = None if status is Status.SENT else "why"
+    assert (status.value, reason, None, None) == (
         kept.status,
         kept.reason,
         kept.lease_token,
@@ -333,7 +365,7 @@ def test_seed_is_kept_where_mail_stays_here(database: Database, status: Status) 
     """With ``keep_seed`` the log page can show the link of a final message."""
     taken = claimed(database)
     add_token(database, taken.id)
-    record(database, taken, Decision(status), keep_seed=True)
+    record(database, settlement(taken, Decision(status)), keep_seed=True)
     assert [(bytes(range(16)).hex(),)] == rows(database, Token.seed)
 
 
@@ -342,7 +374,7 @@ def test_retry_keeps_the_seed(database: Database) -> None:
     taken = claimed(database)
     add_token(database, taken.id)
     due = database.transact(dialect.now) + timedelta(seconds=20)
-    record(database, taken, Decision(Status.QUEUED, "deferred", due))
+    record(database, settlement(taken, Decision(Status.QUEUED, "deferred", due)))
     kept = row(database, taken.id)
     assert ("queued", "deferred", due) == (kept.status, kept.reason, kept.next_attempt_at)
     assert [(bytes(range(16)).hex(),)] == rows(database, Token.seed)
@@ -352,7 +384,7 @@ def test_sent_message(database: Database) -> None:
     """An accepted message knows when, through what, and shows no error of earlier attempts."""
     taken = claimed(database)
     change(database, taken.id, last_error="4.7.1 come back later")
-    record(database, taken, Decision(Status.SENT))
+    record(database, settlement(taken, Decision(Status.SENT)))
     kept = row(database, taken.id)
     assert (1, 250, None) == (kept.attempts, kept.last_code, kept.last_error)
     assert "smtp://mail.example:587" == kept.transport
@@ -364,16 +396,17 @@ def test_failed_message_keeps_the_servers_words(database: Database) -> None:
     taken = claimed(database)
     words = "é" * 600
     failed = result(Outcome.REJECTED, code=550, text=words)
-    record(database, taken, Decision(Status.ABANDONED, "rejected"), result=failed)
+    record(database, settlement(taken, Decision(Status.ABANDONED, "rejected"), failed))
     kept = row(database, taken.id)
     assert (550, words[:512], None) == (kept.last_code, kept.last_error, kept.sent_at)
 
 
-def test_transport_fault_uses_no_attempt(database: Database) -> None:
+@pytest.mark.parametrize("outcome", sorted(TRANSPORT_OUTCOMES))
+def test_transport_fault_uses_no_attempt(database: Database, outcome: Outcome) -> None:
     """A fault of the transport leaves the message's attempts as they were."""
     taken = claimed(database)
-    fault = result(Outcome.TRANSPORT_FAULT, code=None, text="refused")
-    record(database, taken, Decision(Status.QUEUED, "transport_fault"), result=fault)
+    fault = result(outcome, code=None, text="refused")
+    record(database, settlement(taken, Decision(Status.QUEUED, "transport_fault"), fault))
     assert (0, 1) == (row(database, taken.id).attempts, len(rows(database, Attempt.number)))
 
 
@@ -386,13 +419,29 @@ def test_attempt_keeps_everything(database: Database) -> None:
         tls_version="TLSv1.3",
         tls_cipher="TLS_AES_256_GCM_SHA384",
         enhanced_code="2.0.0",
+        cause="accepted_late",
         text="2.0.0 queued 🙂\nas 1",
     )
-    record(database, taken, Decision(Status.SENT), result=full)
+    record(database, settlement(taken, Decision(Status.SENT), full))
     [kept] = rows(database, Attempt.__table__)
-    server = (full.transport, full.host, full.address, full.tls_version, full.tls_cipher)
-    reply = ("dot", "accepted", 250, "2.0.0", full.text)
-    assert (taken.id, 1, "w1", *server, *reply, full.started_at, 42) == tuple(kept)
+    assert {
+        "message_id": taken.id,
+        "number": 1,
+        "worker": "w1",
+        "transport": "smtp://mail.example:587",
+        "host": "mail.example",
+        "address": "192.0.2.1",
+        "tls_version": "TLSv1.3",
+        "tls_cipher": "TLS_AES_256_GCM_SHA384",
+        "phase": "dot",
+        "outcome": "accepted",
+        "code": 250,
+        "enhanced_code": "2.0.0",
+        "cause": "accepted_late",
+        "reply": "2.0.0 queued 🙂\nas 1",
+        "started_at": full.started_at,
+        "duration_ms": 42,
+    } == dict(kept._mapping)
 
 
 def test_attempts_count_on(database: Database) -> None:
@@ -400,7 +449,7 @@ def test_attempts_count_on(database: Database) -> None:
     taken = claimed(database)
     for _ in range(2):
         due = database.transact(dialect.now)
-        record(database, taken, Decision(Status.QUEUED, "deferred", due))
+        record(database, settlement(taken, Decision(Status.QUEUED, "deferred", due)))
         [taken] = claim(database)
     assert [1, 2] == sa_column(database, Attempt.number)
     assert (2, 3) == (taken.attempts, taken.claims)
@@ -411,9 +460,7 @@ def test_unknown_attempts_are_counted(database: Database) -> None:
     taken, other = claimed(database), claimed(database)
     for outcome in (Outcome.UNKNOWN, Outcome.DEFERRED):
         for message_id in (taken.id, taken.id, other.id):
-            database.transact(
-                partial(attempts.add, message_id=message_id, result=result(outcome), worker="w")
-            )
+            add_attempt(database, message_id, result(outcome))
     assert 2 == database.transact(lambda session: attempts.count_unknown(session, taken.id))
     assert 4 == database.transact(lambda session: attempts.count(session, taken.id))
 
@@ -423,7 +470,7 @@ def test_illegal_move_raises(database: Database, target: Status) -> None:
     """A decision that is no move of the table stops before anything is written."""
     taken = claimed(database)
     with pytest.raises(StatusError, match=f"^a message that is processing cannot become {target};"):
-        record(database, taken, Decision(target))
+        record(database, settlement(taken, Decision(target)))
     assert ("processing", []) == (row(database, taken.id).status, rows(database, Attempt.number))
 
 
@@ -460,44 +507,60 @@ def test_release_gives_back(database: Database) -> None:
     assert timedelta(seconds=50) < left <= LEASE
 
 
+def prepare(database: Database, taken: Claim, rendered: Rendered) -> Any:
+    """Store what was rendered for a claim; answer the date of its mail."""
+    mail = outbox.Prepared(taken, "Ada@example.com", "7", "<1@acme>", rendered)
+
+    def work(session: Session) -> Any:
+        contents.drop(session, [taken.id])
+        date = dialect.now(session)
+        outbox.prepared(session, [mail], date=date)
+        return date
+
+    return database.transact(work)
+
+
+def load(database: Database, *message_ids: uuid.UUID) -> dict[uuid.UUID, Rendered]:
+    """What was rendered for messages."""
+    return database.transact(lambda session: contents.load(session, message_ids))
+
+
 def test_prepared_stores_the_mail(database: Database) -> None:
     """A prepared message names its recipient, account and Message-ID, and its text is kept."""
     taken = claimed(database)
     rendered = Rendered("Sübject 🙂", "text\r\n", "<p>html</p>", "0" * 32)
-    date = database.transact(lambda session: prepare(session, taken, rendered))
+    date = prepare(database, taken, rendered)
     kept = row(database, taken.id)
     assert ("Ada@example.com", "7", "<1@acme>") == (
         kept.recipient,
         kept.account_ref,
         kept.message_id_header,
     )
-    assert date == kept.prepared_at
-    assert rendered == database.transact(lambda session: contents.load(session, taken.id))
-
-
-def prepare(session: Session, taken: Claim, rendered: Rendered) -> Any:
-    """Store what was rendered for a claim."""
-    return outbox.prepared(
-        session,
-        taken,
-        recipient="Ada@example.com",
-        account_ref="7",
-        message_id_header="<1@acme>",
-        rendered=rendered,
-    )
+    assert (date, {taken.id: rendered}) == (kept.prepared_at, load(database, taken.id))
 
 
 def test_prepared_again_replaces_the_mail(database: Database) -> None:
     """A message that is prepared a second time keeps only what was rendered last."""
     taken = claimed(database)
     for subject in ("one", "two"):
-        rendered = Rendered(subject, "text", None)
-        database.transact(partial(prepare, taken=taken, rendered=rendered))
-    loaded = database.transact(lambda session: contents.load(session, taken.id))
-    assert Rendered("two", "text", None) == loaded
+        prepare(database, taken, Rendered(subject, "text", None))
+    assert {taken.id: Rendered("two", "text", None)} == load(database, taken.id)
+
+
+def test_each_message_has_its_own_mail(database: Database) -> None:
+    """Mails that are stored and loaded together are those of their messages."""
+    first, second = claimed(database), claimed(database)
+    mails = {taken.id: Rendered(str(taken.id), "text", None) for taken in (first, second)}
+    together = [
+        outbox.Prepared(taken, f"{taken.id}@example.com", None, "<1@acme>", mails[taken.id])
+        for taken in (first, second)
+    ]
+    database.transact(lambda session: outbox.prepared(session, together, date=dialect.now(session)))
+    assert mails == load(database, second.id, first.id)
+    recipients = [row(database, taken.id).recipient for taken in (first, second)]
+    assert [f"{first.id}@example.com", f"{second.id}@example.com"] == recipients
 
 
 def test_unprepared_message_has_no_content(database: Database) -> None:
     """Before it is rendered, a message has no text."""
-    message_id = enqueue(database)
-    assert database.transact(lambda session: contents.load(session, message_id)) is None
+    assert {} == load(database, enqueue(database))

@@ -12,11 +12,21 @@ from flask_courier.core.ids import new_id
 from flask_courier.core.limits import Limit
 from flask_courier.core.messages import Rendered
 from flask_courier.core.status import FINAL, Status
-from flask_courier.storage import attempts, contents, limits, log, retention
+from flask_courier.storage import limits, log, retention
 from flask_courier.storage.models import Attempt, Content, Event, LimitCounter, Message, Token
 from flask_courier.storage.uow import Database, Session
 from tests.databases import every_database
-from tests.queue_rows import add_token, ago, change, change_token, enqueue, result, rows
+from tests.queue_rows import (
+    add_attempt,
+    add_content,
+    add_token,
+    ago,
+    change,
+    change_token,
+    enqueue,
+    result,
+    rows,
+)
 
 pytestmark = every_database
 
@@ -28,13 +38,9 @@ def old(database: Database, days: float, status: Status = Status.SENT) -> uuid.U
     """A message that was queued so long before noon, with everything that belongs to one."""
     message_id = new_id(NOW - timedelta(days=days))
     change(database, enqueue(database), id=message_id, status=status.value)
-
-    def work(session: Session) -> None:
-        contents.store(session, message_id, Rendered("Subject", "text", None))
-        attempts.add(session, message_id, result(), worker="w")
-        log.add_event(session, message_id, actor="ada", what="seen")
-
-    database.transact(work)
+    add_content(database, message_id, Rendered("Subject", "text", None))
+    add_attempt(database, message_id, result())
+    database.transact(lambda session: log.add_event(session, message_id, actor="a", what="seen"))
     change_token(database, add_token(database, message_id), expires_at=ago(days=1))
     return message_id
 

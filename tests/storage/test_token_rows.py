@@ -14,22 +14,25 @@ from flask_courier.core.replies import Outcome
 from flask_courier.core.retry import Decision
 from flask_courier.core.status import Status
 from flask_courier.core.tokens import Purpose, Seed
-from flask_courier.storage import attempts, dialect, outbox, tokens
+from flask_courier.storage import dialect, outbox, tokens
 from flask_courier.storage.models import Message, Token
 from flask_courier.storage.uow import Conflict, Database, Session
 from tests.databases import every_database
 from tests.queue_rows import (
     ENTROPY,
     KEY,
+    add_attempt,
     add_token,
     ago,
     at_once,
     change_token,
     claimed,
     enqueue,
+    record,
     result,
     row,
     rows,
+    settlement,
 )
 
 pytestmark = every_database
@@ -165,7 +168,7 @@ def test_renewed_token_lives_from_now(database: Database) -> None:
     """A renewal counts from the attempt: an expired token is open again for its lifetime."""
     digest = add_token(database, MESSAGE)
     change_token(database, digest, issued_at=ago(hours=1), expires_at=ago(minutes=30))
-    database.transact(lambda session: tokens.renew(session, MESSAGE, HOUR))
+    database.transact(lambda session: tokens.renew(session, [MESSAGE], HOUR))
     [(issued, expires)] = rows(database, Token.issued_at, Token.expires_at)
     now = database.transact(dialect.now)
     assert timedelta(0) <= now - issued < timedelta(seconds=30)
@@ -177,7 +180,7 @@ def test_consumed_token_is_not_renewed(database: Database) -> None:
     digest = add_token(database, MESSAGE)
     claim(database, digest)
     before = rows(database, Token.expires_at)
-    database.transact(lambda session: tokens.renew(session, MESSAGE, HOUR))
+    database.transact(lambda session: tokens.renew(session, [MESSAGE], HOUR))
     assert (False, before) == (claim(database, digest), rows(database, Token.expires_at))
 
 
@@ -185,7 +188,7 @@ def test_dropped_tokens_are_gone(database: Database) -> None:
     """A message that is prepared again starts without tokens; others keep theirs."""
     add_token(database, MESSAGE)
     kept = add_token(database, OTHER)
-    database.transact(lambda session: tokens.drop(session, MESSAGE))
+    database.transact(lambda session: tokens.drop(session, [MESSAGE]))
     assert [(kept,)] == rows(database, Token.digest)
 
 
@@ -268,56 +271,157 @@ def test_fetch_of_an_unknown_token_is_not_noted(database: Database) -> None:
 
 def accept(database: Database, taken: Claim) -> None:
     """Let an SMTP server have taken the message."""
-    database.transact(
-        lambda session: outbox.record(session, taken, result(), Decision(Status.SENT), worker="w")
-    )
+    record(database, settlement(taken, Decision(Status.SENT)))
 
 
-def codes(database: Database) -> dict[uuid.UUID, str | None]:
-    """Which messages' codes still work."""
-    return dict(rows(database, Token.message_id, Token.code_digest))
+def add_code(database: Database, taken: Claim, **changes: Any) -> str:
+    """Store a token of the claimed message, with a code of its own; answer its digest."""
+    return add_token(database, taken.id, code_digest=str(taken.id), **changes)
+
+
+def works(database: Database, taken: Claim, purpose: Purpose = Purpose.RECOVERY) -> bool:
+    """Whether the code of this message leads to its token."""
+    found = find_by_code(database, code_digests=[str(taken.id)], purpose=purpose)
+    return found is not None and found.message_id == taken.id
 
 
 def test_only_the_last_accepted_code_works(database: Database) -> None:
     """When a mail is accepted, codes of mails accepted before it end; all links stay good."""
     first, second = (claimed(database, account_ref="1") for _ in range(2))
-    digests = [add_token(database, taken.id) for taken in (first, second)]
+    digests = [add_code(database, taken) for taken in (first, second)]
     accept(database, first)
-    assert {first.id: "code", second.id: "code"} == codes(database)
+    assert [True, True] == [works(database, taken) for taken in (first, second)]
     accept(database, second)
-    assert {first.id: None, second.id: "code"} == codes(database)
+    assert [False, True] == [works(database, taken) for taken in (first, second)]
     assert [True, True] == [claim(database, digest) for digest in digests]
 
 
-@pytest.mark.parametrize(
-    "changes", [{"account_ref": "2"}, {"purpose": Purpose.VERIFICATION}], ids=["account", "purpose"]
-)
-def test_other_codes_stay_good(database: Database, changes: dict[str, Any]) -> None:
-    """An accepted mail ends no code of another account or another purpose."""
+def test_code_of_the_mail_that_arrived_last_works(database: Database) -> None:
+    """An older mail that is accepted after a younger one has the code that works."""
+    older, younger = (claimed(database, account_ref="1") for _ in range(2))
+    for taken in (older, younger):
+        add_code(database, taken)
+    accept(database, younger)
+    accept(database, older)
+    assert [True, False] == [works(database, taken) for taken in (older, younger)]
+
+
+def test_another_accounts_code_stays_good(database: Database) -> None:
+    """An accepted mail ends no code of another account."""
     first, second = (claimed(database, account_ref="1") for _ in range(2))
-    add_token(database, first.id, **changes)
-    add_token(database, second.id)
+    add_code(database, first, account_ref="2")
+    add_code(database, second)
     accept(database, first)
     accept(database, second)
-    assert {first.id: "code", second.id: "code"} == codes(database)
+    assert [True, True] == [works(database, taken) for taken in (first, second)]
+
+
+def test_another_purposes_code_stays_good(database: Database) -> None:
+    """An accepted mail ends no code of another purpose."""
+    first, second = (claimed(database, account_ref="1") for _ in range(2))
+    add_code(database, first, purpose=Purpose.VERIFICATION)
+    add_code(database, second)
+    accept(database, first)
+    accept(database, second)
+    assert works(database, first, Purpose.VERIFICATION)
 
 
 def test_code_of_a_mail_under_way_stays_good(database: Database) -> None:
     """A mail that nobody has accepted yet keeps its code: it may be the one that arrives."""
     waiting, accepted = (claimed(database, account_ref="1") for _ in range(2))
-    add_token(database, waiting.id)
-    add_token(database, accepted.id)
+    add_code(database, waiting)
+    add_code(database, accepted)
     accept(database, accepted)
-    assert {waiting.id: "code", accepted.id: "code"} == codes(database)
+    assert [True, True] == [works(database, taken) for taken in (waiting, accepted)]
+
+
+def test_typed_code_does_not_retire_itself(database: Database) -> None:
+    """The token that a right code is answered with has no code, and ends none."""
+    first, second = (claimed(database, account_ref="1") for _ in range(2))
+    add_code(database, first)
+    add_token(database, second.id, code_digest=None)
+    accept(database, first)
+    accept(database, second)
+    assert works(database, first)
+
+
+def accept_together(database: Database, *claims: Claim) -> None:
+    """Let an SMTP server have taken these messages, all recorded in one transaction."""
+    record(database, *(settlement(taken, Decision(Status.SENT)) for taken in claims))
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["oldest first", "newest first"])
+def test_of_mails_accepted_together_the_youngest_code_works(database: Database, order: int) -> None:
+    """Of two mails of an account in one batch the younger one's code works, links of both."""
+    first, second = (claimed(database, account_ref="1") for _ in range(2))
+    digests = [add_code(database, taken) for taken in (first, second)]
+    accept_together(database, *(first, second)[::order])
+    assert [False, True] == [works(database, taken) for taken in (first, second)]
+    assert [True, True] == [claim(database, digest) for digest in digests]
+
+
+def test_batch_ends_the_older_codes_of_each_account(database: Database) -> None:
+    """One batch ends the older codes of its accounts, and of nobody else."""
+    before = {ref: claimed(database, account_ref=ref) for ref in "123"}
+    for ref, taken in before.items():
+        add_code(database, taken, account_ref=ref)
+        accept(database, taken)
+    batch = {ref: claimed(database, account_ref=ref) for ref in "12"}
+    for ref, taken in batch.items():
+        add_code(database, taken, account_ref=ref)
+    accept_together(database, *batch.values())
+    assert [False, False, True] == [works(database, taken) for taken in before.values()]
+    assert [True, True] == [works(database, taken) for taken in batch.values()]
+
+
+def test_batch_wipes_every_seed(database: Database) -> None:
+    """What a batch of accepted mails carried cannot be derived any more."""
+    claims = [claimed(database, account_ref=ref) for ref in "12"]
+    for taken, ref in zip(claims, "12", strict=True):
+        add_token(database, taken.id, account_ref=ref)
+    accept_together(database, *claims)
+    assert [(None,), (None,)] == rows(database, Token.seed)
+
+
+def test_tokens_of_a_batch_have_their_own_lives(database: Database) -> None:
+    """Tokens that are stored together live as long as each was given."""
+    made = [
+        tokens.NewToken(
+            key=KEY,
+            seed=Seed(Purpose.RECOVERY, str(message_id), ENTROPY),
+            message_id=message_id,
+            account_ref="1",
+            address_key="address",
+            code_digest=None,
+            fingerprint="fingerprint",
+            lifetime=lifetime,
+        )
+        for message_id, lifetime in ((MESSAGE, HOUR), (OTHER, 3 * HOUR))
+    ]
+    database.transact(lambda session: tokens.add(session, made))
+    found = rows(database, Token.message_id, Token.issued_at, Token.expires_at)
+    lives = {one.message_id: one.expires_at - one.issued_at for one in found}
+    assert abs(lives[MESSAGE] - HOUR) < timedelta(seconds=1)
+    assert abs(lives[OTHER] - 3 * HOUR) < timedelta(seconds=1)
+
+
+def test_seeds_of_many_messages(database: Database) -> None:
+    """Each seed is answered for its message; a message without one is left out."""
+    for message_id in (MESSAGE, OTHER):
+        add_token(database, message_id)
+    database.transact(lambda session: tokens.wipe_seeds(session, [OTHER]))
+    found = database.transact(lambda session: tokens.seeds_of(session, [MESSAGE, OTHER]))
+    seed = Seed(Purpose.RECOVERY, str(MESSAGE), ENTROPY)
+    assert {MESSAGE: tokens.SeedRow(seed, KEY.id)} == found
 
 
 def test_mail_without_a_code_retires_none(database: Database) -> None:
     """A notice that is accepted ends no code."""
     first, notice = (claimed(database, account_ref="1") for _ in range(2))
-    add_token(database, first.id)
+    add_code(database, first)
     accept(database, first)
     accept(database, notice)
-    assert {first.id: "code"} == codes(database)
+    assert works(database, first)
     assert [("sent",), ("sent",)] == rows(database, Message.status)
 
 
@@ -358,16 +462,14 @@ def test_token_of_mail_that_nobody_got_is_closed(
 
 def end(database: Database, taken: Claim, status: Status) -> None:
     """End a message after a refusal."""
-    refused, decision = result(Outcome.DEFERRED), Decision(status)
-    database.transact(lambda session: outbox.record(session, taken, refused, decision, worker="w"))
+    record(database, settlement(taken, Decision(status), result(Outcome.DEFERRED)))
 
 
 def test_token_of_mail_that_may_have_arrived_stays_open(database: Database) -> None:
     """One attempt whose end nobody knows is enough for the link to stay good."""
     taken = claimed(database)
     digest = add_token(database, taken.id)
-    unknown = result(Outcome.UNKNOWN)
-    database.transact(lambda session: attempts.add(session, taken.id, unknown, worker="w"))
+    add_attempt(database, taken.id, result(Outcome.UNKNOWN))
     end(database, taken, Status.ABANDONED)
     assert claim(database, digest)
 
@@ -376,7 +478,5 @@ def test_superseded_token_is_closed(database: Database) -> None:
     """A message that was cancelled before it was sent leaves nothing behind that works."""
     digest = add_token(database, enqueue(database, account_ref="1"))
     newest = uuid.UUID(int=2**128 - 1)
-    database.transact(
-        lambda session: outbox.supersede(session, by=newest, kind="recovery", account_ref="1")
-    )
+    database.transact(lambda session: outbox.supersede(session, kind="recovery", by={"1": newest}))
     assert claim(database, digest) is False

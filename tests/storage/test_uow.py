@@ -14,8 +14,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from flask_courier.storage import limits
 from flask_courier.storage.dialect import db_time, run
+from flask_courier.storage.driver_errors import is_conflict
 from flask_courier.storage.models import LimitCounter, Worker
-from flask_courier.storage.uow import Conflict, Database, Session, is_conflict
+from flask_courier.storage.uow import Conflict, Database, Session
 from tests.databases import every_database
 from tests.queue_rows import at_once, rows
 from tests.site import Site
@@ -99,7 +100,7 @@ class Meeting:
         self.database = database
         self.runs = [0, 0]
         for key in ("a", "b"):
-            database.transact(lambda session, k=key: limits.lock(session, k))  # type: ignore[misc]
+            database.transact(lambda session, k=key: limits.lock(session, [k]))  # type: ignore[misc]
 
     def take(self, number: int, meet: Callable[[], object]) -> Any:
         """Take both rows, one before and one after ``meet``, which happens in the first run."""
@@ -107,10 +108,10 @@ class Meeting:
 
         def work(session: Session) -> None:
             self.runs[number] += 1
-            limits.lock(session, first)
+            limits.lock(session, [first])
             if self.runs[number] == 1:
                 meet()
-            limits.lock(session, second)
+            limits.lock(session, [second])
 
         return self.database.transact(work)
 
@@ -128,7 +129,7 @@ def test_deadlock_starts_again(database: Database) -> None:
 @pytest.mark.parametrize(("losses", "ends_well"), [(1, True), (2, False)])
 def test_serialisation_failure(database: Database, losses: int, *, ends_well: bool) -> None:
     """A lost serialisable transaction starts again once; the second loss is a Conflict."""
-    database.transact(lambda session: limits.lock(session, "a"))
+    database.transact(lambda session: limits.lock(session, ["a"]))
     runs: list[int] = []
 
     def work(session: Session) -> None:
@@ -136,8 +137,8 @@ def test_serialisation_failure(database: Database, losses: int, *, ends_well: bo
         run(session, sa.select(LimitCounter.count)).all()
         runs.append(1)
         if len(runs) <= losses:
-            database.transact(lambda other: limits.lock(other, "a"))
-        limits.lock(session, "a")
+            database.transact(lambda other: limits.lock(other, ["a"]))
+        limits.lock(session, ["a"])
 
     if ends_well:
         database.transact(work)
@@ -169,10 +170,10 @@ def test_lock_that_is_never_free_is_a_conflict(database: Database, impatient: Da
 
     def work(session: Session) -> None:
         runs.append(1)
-        limits.lock(session, "a")
+        limits.lock(session, ["a"])
 
     def hold(session: Session) -> None:
-        limits.lock(session, "a")
+        limits.lock(session, ["a"])
         with pytest.raises(Conflict):
             impatient.transact(work)
 
@@ -187,13 +188,13 @@ def test_lock_that_gets_free_is_waited_for_once_more(
     """A transaction that found a lock taken ends well if the lock is free the second time."""
     runs: list[int] = []
     with ExitStack() as holder:
-        limits.lock(holder.enter_context(database.unit_of_work()), "a")
+        limits.lock(holder.enter_context(database.unit_of_work()), ["a"])
 
         def work(session: Session) -> None:
             runs.append(1)
             if len(runs) == 2:
                 holder.close()
-            limits.lock(session, "a")
+            limits.lock(session, ["a"])
 
         impatient.transact(work)
     assert [1, 1] == runs
@@ -207,7 +208,7 @@ def test_other_error_of_the_second_run_is_handed_on(
     """What goes wrong after a conflict is told as what it is, and is no Conflict."""
     runs: list[int] = []
     with ExitStack() as holder:
-        limits.lock(holder.enter_context(database.unit_of_work()), "a")
+        limits.lock(holder.enter_context(database.unit_of_work()), ["a"])
 
         def work(session: Session) -> None:
             runs.append(1)
@@ -215,7 +216,7 @@ def test_other_error_of_the_second_run_is_handed_on(
                 holder.close()
                 add_worker(session)
                 add_worker(session)
-            limits.lock(session, "a")
+            limits.lock(session, ["a"])
 
         with pytest.raises(IntegrityError):
             impatient.transact(work)
@@ -227,7 +228,7 @@ def test_record_changed_since_last_read_is_a_conflict(
     database: Database, engine: sa.Engine
 ) -> None:
     """ER_CHECKREAD, which MariaDB answers under snapshot isolation, means to start again."""
-    database.transact(lambda session: limits.lock(session, "a"))
+    database.transact(lambda session: limits.lock(session, ["a"]))
     with Session(engine) as session:
         session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
         try:
@@ -235,9 +236,9 @@ def test_record_changed_since_last_read_is_a_conflict(
         except DBAPIError:
             pytest.skip("not for a server without innodb_snapshot_isolation")
         run(session, sa.select(LimitCounter.count)).all()
-        database.transact(lambda other: limits.lock(other, "a"))
+        database.transact(lambda other: limits.lock(other, ["a"]))
         with pytest.raises(DBAPIError) as caught:
-            limits.lock(session, "a")
+            limits.lock(session, ["a"])
         session.rollback()
         session.execute(sa.text("SET SESSION innodb_snapshot_isolation = OFF"))
     assert (1020, True) == (caught.value.orig.args[0], is_conflict(caught.value))  # type: ignore[union-attr]

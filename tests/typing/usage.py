@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 from flask import Flask
@@ -19,7 +21,15 @@ from flask_courier import (
     SQLAlchemyAccounts,
     Status,
 )
-from flask_courier.testing import form_data
+from flask_courier.testing import (
+    DROP,
+    Fault,
+    FaultServer,
+    Outbox,
+    ReceivedMessage,
+    Rule,
+    form_data,
+)
 
 
 class Directory:
@@ -53,10 +63,23 @@ class Directory:
         """End login sessions."""
 
 
+class LargeDirectory(Directory):
+    """Answers for many accounts at once."""
+
+    def references(self, session: Session, addresses: Sequence[str]) -> dict[str, str]:
+        """By address."""
+        raise LookupError
+
+    def get_many(self, session: Session, references: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """By reference."""
+        raise LookupError
+
+
 def use(app: Flask, db: SQLAlchemy, user: type[Any]) -> None:
     """Every public call, with the type it answers."""
     store: AccountStore[Session] = Directory()
     Courier(app, db, accounts=store)
+    Courier(accounts=LargeDirectory())
     Courier(accounts=SQLAlchemyAccounts(user, email="mail"))
     courier = Courier(user_model=user)
     courier.init_app(app, db)
@@ -74,7 +97,33 @@ def use(app: Flask, db: SQLAlchemy, user: type[Any]) -> None:
     courier.request_recovery("ada@example.com")
     courier.request_verification(user())
     assert_type(courier.send("welcome", to="ada@example.com", context={"n": 1}), uuid.UUID)
+    assert_type(
+        courier.send(
+            "reminder",
+            to="ada@example.com",
+            send_at=datetime(2030, 5, 1, tzinfo=timezone.utc),
+            idempotency_key="reminder-7",
+        ),
+        uuid.UUID,
+    )
     assert_type(courier.deliver_pending(app), Counter[Status])
     with courier.record_messages(app) as outbox:
         assert_type(outbox, list[RecordedMessage])
     assert_type(form_data("<form>", email="ada@example.com"), dict[str, str])
+
+
+def use_fixtures(courier_outbox: Outbox, smtp_server: FaultServer) -> None:
+    """What tests of an application do with the two fixtures, and with the server alone."""
+    assert_type(courier_outbox.only("recovery", to="ada@example.com"), RecordedMessage)
+    assert_type(courier_outbox.to("ada@example.com"), list[RecordedMessage])
+    assert_type(courier_outbox.of("recovery"), list[RecordedMessage])
+    assert_type(courier_outbox.delivered, list[RecordedMessage])
+    assert_type(courier_outbox.deliver(), Counter[Status])
+    assert_type(courier_outbox[-1], RecordedMessage)
+    courier_outbox.clear()
+    assert_type(smtp_server.config, dict[str, str])
+    assert_type(smtp_server.on("RCPT", "550 5.1.1 no such user", to="bob@example.com"), Rule)
+    smtp_server.on("DOT", [Fault(delay=2), DROP], times=2)
+    assert_type(smtp_server.wait_for(1)[0], ReceivedMessage)
+    with FaultServer(security="implicit", login=("mailer", "secret"), rate_limit=5) as server:
+        assert_type(server.uri, str)

@@ -314,7 +314,7 @@ def test_status_chips(open_site: Site) -> None:
     assert ("/courier/?status=queued", ' aria-current="true"', "Waiting") in labels
     assert [
         "All", "Waiting", "Being sent", "Sent", "Given up", "Not sent on purpose", "Too late",
-        "Outcome unknown", "Replaced",
+        "Outcome unknown", "Taken back",
     ] == [label for _, _, label in labels]  # fmt: skip
 
 
@@ -397,7 +397,7 @@ def test_json_of_a_message(open_site: Site) -> None:
     [attempt] = answer["attempts_made"]
     assert {
         "number", "worker", "transport", "host", "address", "tls_version", "tls_cipher", "phase",
-        "outcome", "code", "enhanced_code", "reply", "started_at", "duration_ms",
+        "outcome", "code", "enhanced_code", "cause", "reply", "started_at", "duration_ms",
     } == attempt.keys()  # fmt: skip
     assert (1, "accepted", "dot", "log:") == tuple(
         attempt[name] for name in ("number", "outcome", "phase", "transport")
@@ -533,9 +533,8 @@ def test_no_preview_without_html(open_site: Site) -> None:
 
 def banner(client: FlaskClient, **headers: str) -> str | None:
     """What the page says first."""
-    found = re.search(
-        r'<p class="courier-banner">([^<]+)</p>', client.get("/courier/", headers=headers).text
-    )
+    page = client.get("/courier/", headers=headers).text
+    found = re.search(r'<div class="courier-banner">\s*<p>([^<]+)</p>', page)
     return None if found is None else found[1].replace("&#39;", "'")
 
 

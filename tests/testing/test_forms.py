@@ -1,4 +1,4 @@
-"""What ``flask_courier.testing`` gives to the tests of applications."""
+"""``form_data``: what a browser would send back from one of our pages."""
 
 from __future__ import annotations
 
