@@ -4,6 +4,7 @@
 #   make demo         watch the whole journey, then browse the example site (ONCE=1 stops after it)
 #   make test         everything that a change must pass
 #   make format       rewrite the code the way `make test` wants it
+#   make bench        measure, beside other libraries (ARGS="--quick throughput"; ARGS=--help says more)
 #
 # ARGS is handed to pytest: make pytest ARGS="-k recovery -x"
 
@@ -21,7 +22,7 @@ ARGS ?=
 REPORTS := .cache/reports
 PYTHONS := 3.10 3.12 3.13
 
-.PHONY: test lint format types contracts pytest demo wheel locks clean
+.PHONY: test lint format types contracts pytest demo bench wheel locks clean
 .PHONY: check-lowest check-pythons $(PYTHONS:%=check-python-%)
 
 # ---------------------------------------------------------------- environment
@@ -38,8 +39,8 @@ $(VENV)/.ready: $(VENV)/.locked pyproject.toml
 	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation --editable .
 	touch $@
 
-# The same for the other Pythons and for the lowest versions, each in .venvs/<name>.
-ENVIRONMENTS := $(PYTHONS:%=.venvs/%/.ready) .venvs/lowest/.ready
+# The same for the other Pythons, the lowest versions and the benchmarks, each in .venvs/<name>.
+ENVIRONMENTS := $(PYTHONS:%=.venvs/%/.ready) .venvs/lowest/.ready .venvs/bench/.ready
 
 $(ENVIRONMENTS): .venvs/%/.ready: pyproject.toml $(wildcard .ci/requirements/*.txt) .ci/scripts/environment
 	.ci/scripts/environment $*
@@ -72,7 +73,8 @@ pytest: $(VENV)/.ready
 SELECTION := $(if $(CI),,-m "not slow")
 
 # ---------------------------------------------------------------- other Pythons, lowest versions
-OTHERS := $(if $(CI),-m "not browser",-m "not browser and not slow")
+# Storms and browsers say nothing of a version that the other tests do not.
+OTHERS := -m "not browser and not slow"
 
 check-lowest: $(VENV)/.ready .venvs/lowest/.ready
 	$(BIN)/python .ci/scripts/bounds.py .ci/requirements/lowest.txt
@@ -86,6 +88,10 @@ $(PYTHONS:%=check-python-%): check-python-%: .venvs/%/.ready
 # ---------------------------------------------------------------- the rest
 demo: $(VENV)/.ready
 	@ONCE=$(ONCE) exec $(BIN)/python -m example_app.demo
+
+# Figures are printed and judged by nobody: only what breaks fails.
+bench: .venvs/bench/.ready
+	.venvs/bench/bin/python -m tests.benchmarks $(ARGS)
 
 wheel: $(VENV)/.ready
 	rm -rf dist
