@@ -4,6 +4,7 @@
 #   make demo         watch the whole journey, then browse the example site (ONCE=1 stops after it)
 #   make test         everything that a change must pass
 #   make format       rewrite the code the way `make test` wants it
+#   make translations bring the catalogues up to date with the sentences in code and templates
 #   make bench        measure, beside other libraries (ARGS="--quick throughput"; ARGS=--help says more)
 #
 # ARGS is handed to pytest: make pytest ARGS="-k recovery -x"
@@ -22,7 +23,7 @@ ARGS ?=
 REPORTS := .cache/reports
 PYTHONS := 3.10 3.12 3.13
 
-.PHONY: test lint format types contracts pytest demo bench wheel locks clean
+.PHONY: test lint format types contracts pytest demo bench wheel translations locks clean
 .PHONY: check-lowest check-pythons $(PYTHONS:%=check-python-%)
 
 # ---------------------------------------------------------------- environment
@@ -73,17 +74,18 @@ pytest: $(VENV)/.ready
 SELECTION := $(if $(CI),,-m "not slow")
 
 # ---------------------------------------------------------------- other Pythons, lowest versions
-# Storms and browsers say nothing of a version that the other tests do not.
-OTHERS := -m "not browser and not slow"
+# Storms and browsers say nothing of a version that the other tests do not, and a database server
+# nothing of a Python.
+OTHERS := not browser and not slow
 
 check-lowest: $(VENV)/.ready .venvs/lowest/.ready
 	$(BIN)/python .ci/scripts/bounds.py .ci/requirements/lowest.txt
-	.venvs/lowest/bin/python -m pytest -n 2 --junit-xml=$(REPORTS)/lowest.xml $(OTHERS) $(ARGS)
+	.venvs/lowest/bin/python -m pytest -n 2 --junit-xml=$(REPORTS)/lowest.xml -m "$(OTHERS)" $(ARGS)
 
 check-pythons: $(PYTHONS:%=check-python-%)
 
 $(PYTHONS:%=check-python-%): check-python-%: .venvs/%/.ready
-	.venvs/$*/bin/python -m pytest -n 2 --junit-xml=$(REPORTS)/python-$*.xml $(OTHERS) $(ARGS)
+	.venvs/$*/bin/python -m pytest -n 2 --junit-xml=$(REPORTS)/python-$*.xml -m "$(OTHERS) and not server" $(ARGS)
 
 # ---------------------------------------------------------------- the rest
 demo: $(VENV)/.ready
@@ -97,6 +99,10 @@ wheel: $(VENV)/.ready
 	rm -rf dist
 	$(BIN)/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	$(BIN)/python .ci/scripts/wheel_contents.py dist/*.whl
+
+# The catalogues again, with the sentences of today; says what a translator has to do.
+translations: $(VENV)/.ready
+	$(BIN)/python .ci/scripts/translations.py
 
 # The pinned lists again, from the newest versions that pyproject.toml admits.
 locks:

@@ -29,7 +29,7 @@ def main(wheel: str) -> int:
         f"{name} is in the wheel, but is no file of the package"
         for name in sorted(shipped - expected)
     ]
-    for kind in ("py.typed", "templates/", "static/"):
+    for kind in ("py.typed", "openapi.json", "templates/", "static/", "translations/"):
         if not any(name.startswith(PACKAGE + kind) for name in shipped):
             faults.append(f"the wheel holds no {PACKAGE}{kind}")
     if not any(name.endswith("/licenses/LICENSE") for name in names):
