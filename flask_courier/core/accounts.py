@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from email_validator import EmailNotValidError, ValidatedEmail, validate_email
 
@@ -56,7 +56,10 @@ class AccountStore(Protocol[SessionT_contra]):
         ...
 
     def reference(self, account: Any) -> str:
-        """What names the account for good: its primary key as text, 255 characters at most."""
+        """What names the account for good: its primary key as text, 255 characters at most.
+
+        No later account may have it: a link that undoes a change of address is good for days.
+        """
         ...
 
     def state(self, account: Any) -> AccountState:
@@ -73,6 +76,27 @@ class AccountStore(Protocol[SessionT_contra]):
 
     def revoke_sessions(self, session: SessionT_contra, account: Any) -> None:
         """End every login session of the account."""
+        ...
+
+
+@runtime_checkable
+class ChangesAddresses(Protocol[SessionT_contra]):
+    """What a store needs beside for changes of address."""
+
+    def change_address(self, session: SessionT_contra, account: Any, address: str) -> None:
+        """Store ``address`` as the account's, and mark nothing verified.
+
+        :raises AddressTaken: if the database says that another account has it.
+        """
+        ...
+
+
+@runtime_checkable
+class DropsCredentials(Protocol[SessionT_contra]):
+    """What a store has beside that forgets whatever opens an account: see ``flows.proof``."""
+
+    def drop_credentials(self, session: SessionT_contra, account: Any) -> None:
+        """Make the account's password, and every other credential it has, worthless."""
         ...
 
 
@@ -112,6 +136,21 @@ def accounts_of(
     return get_each(store, session, references)
 
 
+def states_of(
+    store: AccountStore[SessionT], session: SessionT, references: Sequence[str]
+) -> dict[str, AccountState]:
+    """The states of these accounts, read anew and locked, as far as there are any.
+
+    A store may answer for all of them at once in a method ``states(session, references)``.
+    """
+    at_once = getattr(store, "states", None)
+    if at_once is not None:
+        answers: dict[str, AccountState] = at_once(session, references)
+        return answers
+    held = accounts_of(store, session, references)
+    return {name: store.state(account) for name, account in held.items()}
+
+
 def get_each(
     store: AccountStore[SessionT], session: SessionT, references: Sequence[str]
 ) -> dict[str, Any]:
@@ -143,9 +182,16 @@ def fold(address: str) -> str:
     return f"{unicodedata.normalize('NFKC', lower)}@{ascii_domain}"
 
 
+def search_key(address: str) -> str:
+    """What the log finds an address by, whatever its case: folded, and as long as its column."""
+    return fold(address)[:ADDRESS_LIMIT]
+
+
 def spellings(address: str) -> list[str]:
     """How an account may have stored this address: as it came, folded, with a Unicode domain."""
     folded = fold(address)
+    if folded.isascii() and "xn--" not in folded:
+        return [address] if folded == address else [address, folded]
     local, _, domain = folded.rpartition("@")
     _, unicode_domain = _domain_forms(domain)
     return list(dict.fromkeys([address, folded, f"{local}@{unicode_domain}"]))

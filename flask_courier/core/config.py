@@ -53,6 +53,13 @@ class CourierConfig:
     log_url_prefix: str
     recovery_lifetime: timedelta
     verification_lifetime: timedelta
+    email_change_lifetime: timedelta
+    sign_in_lifetime: timedelta
+    invitation_lifetime: timedelta
+    undo_lifetime: timedelta
+    #: None: saying "this was not me" holds no later mail back.
+    not_me_freeze: timedelta | None
+    sign_in: bool
     code_lifetime: timedelta
     code_digits: int
     message_retries: int
@@ -66,16 +73,27 @@ class CourierConfig:
     #: Shortest window first, as in ``requester_limit``.
     recipient_limit: tuple[Limit, ...]
     requester_limit: tuple[Limit, ...]
+    hourly_budget: int | None
     password_min_length: int
+    password_strength: int | None
     retention: timedelta
     content_retention: timedelta
     base_template: str | None
+    change_password_url: str | None
     after_recovery_url: str | None
     after_verification_url: str | None
+    after_sign_in_url: str
     #: Oldest first, the current one last; empty only in debug and testing, without a SECRET_KEY.
     secret_keys: tuple[bytes, ...] = field(repr=False)
     debug: bool
     testing: bool
+
+    @property
+    def longest_window(self) -> timedelta:
+        """How long a counter can matter: the longest limit, a day at least."""
+        limits = (*self.recipient_limit, *self.requester_limit)
+        windows = [timedelta(seconds=limit.seconds) for limit in limits]
+        return max(timedelta(days=1), self.not_me_freeze or timedelta(0), *windows)
 
 
 def from_mapping(

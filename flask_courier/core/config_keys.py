@@ -119,6 +119,42 @@ KEYS: tuple[Key, ...] = (
         "How long a verification link is good.",
     ),
     Key(
+        "COURIER_EMAIL_CHANGE_LIFETIME",
+        lasting(_YEARS),
+        timedelta(days=1),
+        "How long a link that confirms a new address is good.",
+    ),
+    Key(
+        "COURIER_SIGN_IN_LIFETIME",
+        lasting(_DAY),
+        timedelta(minutes=15),
+        "How long a sign-in link is good; 1 day at most.",
+    ),
+    Key(
+        "COURIER_INVITATION_LIFETIME",
+        lasting(_YEARS),
+        timedelta(days=7),
+        "How long an invitation is good.",
+    ),
+    Key(
+        "COURIER_UNDO_LIFETIME",
+        lasting(_YEARS),
+        timedelta(days=7),
+        'How long "this was not me" and the undoing of a new address are good.',
+    ),
+    Key(
+        "COURIER_NOT_ME_FREEZE",
+        lasting(_YEARS),
+        None,
+        'For how long "this was not me" holds recovery and changes of address back.',
+    ),
+    Key(
+        "COURIER_SIGN_IN",
+        settings.read_flag,
+        default=False,
+        doc="Offer signing in by mail; needs `@courier.sign_in`.",
+    ),
+    Key(
         "COURIER_CODE_LIFETIME",
         lasting(_DAY),
         timedelta(minutes=10),
@@ -181,11 +217,23 @@ KEYS: tuple[Key, ...] = (
         "Requests from one IPv4 address or IPv6 /64; answered with 429.",
     ),
     Key(
+        "COURIER_HOURLY_BUDGET",
+        settings.whole_number(5, 1_000_000),
+        None,
+        "Mails that go out in an hour at most, the last fifth of them for recovery.",
+    ),
+    Key(
         "COURIER_PASSWORD_MIN_LENGTH",
         # NIST SP 800-63B section 3.1.1.2: eight at least, and 64 must always be enough.
         settings.whole_number(8, 64),
         12,
         "The shortest new password, 8 to 64 characters.",
+    ),
+    Key(
+        "COURIER_PASSWORD_STRENGTH",
+        settings.whole_number(1, 4),
+        None,
+        "The lowest zxcvbn score of a new password, 1 to 4; needs `flask-courier[password]`.",
     ),
     Key(
         "COURIER_RETENTION",
@@ -206,6 +254,12 @@ KEYS: tuple[Key, ...] = (
         "A template of the application that the account pages and the log extend.",
     ),
     Key(
+        "COURIER_CHANGE_PASSWORD_URL",
+        urls.read_onward_url,
+        None,
+        "Where `/.well-known/change-password` leads; without it, to the recovery page.",
+    ),
+    Key(
         "COURIER_AFTER_RECOVERY_URL",
         urls.read_onward_url,
         None,
@@ -216,5 +270,11 @@ KEYS: tuple[Key, ...] = (
         urls.read_onward_url,
         None,
         "Where the browser goes after a verification.",
+    ),
+    Key(
+        "COURIER_AFTER_SIGN_IN_URL",
+        urls.read_onward_url,
+        "/",
+        "Where the browser goes after signing in by mail.",
     ),
 )

@@ -5,6 +5,7 @@ CourierError
 │   └── SmtpUriError     one SMTP URI cannot be understood
 ├── SetupError           a call came before, twice, or outside what it needs
 ├── AddressError         a recipient is not an e-mail address
+├── AddressTaken         another account has the address
 ├── ContextError         a message's context cannot be stored
 ├── RenderError          a mail template cannot be turned into a mail
 └── StatusError          a message was asked to make a move that does not exist
@@ -47,6 +48,13 @@ class SetupError(CourierError):
 
 class AddressError(CourierError, ValueError):
     """A recipient is not an e-mail address; the message never repeats it."""
+
+
+class AddressTaken(CourierError):
+    """Another account has the address; the message never repeats it."""
+
+    def __init__(self) -> None:
+        super().__init__("another account has this address")
 
 
 class ContextError(CourierError, ValueError):

@@ -49,6 +49,15 @@ def first_id(moment: datetime) -> uuid.UUID:
     return uuid7(moment, bytes(10))
 
 
+def moment_of(identity: uuid.UUID) -> datetime:
+    """When an id of :func:`new_id` was made; the first moment of all for what is none."""
+    milliseconds = identity.int >> 80
+    try:
+        return _EPOCH + timedelta(milliseconds=milliseconds)
+    except OverflowError:
+        return _EPOCH
+
+
 def nonce() -> str:
     """128 random bits as 32 hexadecimal digits: lease tokens, placeholders, Message-IDs."""
     return random_bytes(_PLACEHOLDER_BYTES).hex()

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from flask_courier.core.durations import UNITS, in_units
 from flask_courier.core.settings import read_text, refusal
 
+_MOST = 999_999_999
 _LONGEST = 366 * UNITS["day"]
 _LIMIT = re.compile(
-    r"([0-9]{1,6})\s*(?:/|\bper\b)\s*(?:([0-9]{1,8})\s*)?(second|minute|hour|day)s?\b",
+    r"([0-9]{1,99})\s*(?:/|\bper\b)\s*(?:([0-9]{1,99})\s*)?(second|minute|hour|day)s?\b",
     re.IGNORECASE,
 )
 _SEPARATORS = " ,;"
@@ -44,8 +45,10 @@ def read_limits(name: str, value: object) -> tuple[Limit, ...]:
         count, many, unit = found.groups()
         limits.append(Limit(int(count), int(many or 1) * UNITS[unit.lower()]))
         rest = rest[found.end() :].lstrip(_SEPARATORS)
-    if any(limit.count < 1 or not 1 <= limit.seconds <= _LONGEST for limit in limits):
-        raise refusal(f"{name} must allow at least 1, in a window between 1 second and 366 days.")
+    if not all(1 <= one.count <= _MOST and 1 <= one.seconds <= _LONGEST for one in limits):
+        raise refusal(
+            f"{name} must allow between 1 and {_MOST} in a window between 1 second and 366 days."
+        )
     if len({limit.seconds for limit in limits}) < len(limits):
         raise refusal(f"{name} has two limits for the same window: keep one.")
     return tuple(sorted(limits, key=lambda limit: limit.seconds))

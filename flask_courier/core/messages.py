@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flask_courier.core.replies import Outcome, Phase
-from flask_courier.core.tokens import Secret, Seed
+from flask_courier.core.tokens import Key, Purpose, Secret, Seed
 
 #: What a context value may be once it has passed through JSON.
 Context = Mapping[str, Any]
@@ -19,6 +19,12 @@ Context = Mapping[str, Any]
 RESERVED_PREFIX = "_"
 #: Where a message keeps the URL its links are built from, if PUBLIC_URL is not set.
 PUBLIC_URL_KEY = "_public_url"
+
+#: Where a change of address keeps how its account was when its owner asked, as an HMAC.
+STATE_KEY = "_state"
+
+#: Where a verification keeps which browser the account was made in, as an HMAC.
+BROWSER_KEY = "_browser"
 
 
 class Lane(enum.IntEnum):
@@ -81,11 +87,18 @@ class Draft:
     account_ref: str | None
     #: Templates are ``<template>.subject.txt``, ``.txt`` and ``.html``.
     template: str
+    #: JSON, and spans and moments that become words of the mail's language.
     context: Context
+    #: Language tags for the mail, the most welcome first.
+    locales: tuple[str | None, ...] = ()
     #: The path before the token in the link, or None for a mail that carries no token.
     link_path: str | None = None
-    #: What the token and the code of a mail with a link are derived from.
-    seed: Seed | None = None
+    #: What a mail with a link carries.
+    credentials: Credentials | None = None
+    #: The path before the token of the "this was not me" link, or None for a mail without one.
+    not_me_path: str | None = None
+    #: Whether the code opens what the link opens.
+    with_code: bool = True
 
 
 @dataclass(frozen=True)
@@ -109,14 +122,16 @@ class Rendered:
     #: 128 random bits drawn for this render, or None where there is nothing to put in.
     placeholder: str | None = None
 
-    def fill(self, token: str, code: str) -> Rendered:
-        """The same mail with ``token`` and ``code`` where the templates asked for them."""
+    def fill(self, token: str, code: str, not_me: str) -> Rendered:
+        """The same mail with its tokens and its code where the templates asked for them."""
         if self.placeholder is None:
             return self
-        token_mark, code_mark = marks(self.placeholder)
+        marked = marks(self.placeholder)
 
         def put_in(part: str) -> str:
-            return part.replace(token_mark, token).replace(code_mark, code)
+            for mark, secret in zip(marked, (token, code, not_me), strict=True):
+                part = part.replace(mark, secret)
+            return part
 
         return Rendered(
             put_in(self.subject),
@@ -125,16 +140,16 @@ class Rendered:
         )
 
     def masked(self) -> Rendered:
-        """The same mail with dots where the token and the code went."""
-        return self.fill(DOTS, DOTS)
+        """The same mail with dots where the tokens and the code went."""
+        return self.fill(DOTS, DOTS, DOTS)
 
 
-def marks(placeholder: str) -> tuple[str, str]:
-    """What templates get instead of a token and of a code.
+def marks(placeholder: str) -> tuple[str, str, str]:
+    """What templates get instead of a token, of a code, and of a "this was not me" token.
 
-    Letters and digits, so that no escaping changes them; neither is part of the other.
+    Letters and digits, so that no escaping changes them; none is part of another.
     """
-    return f"{placeholder}t", f"{placeholder}c"
+    return f"{placeholder}t", f"{placeholder}c", f"{placeholder}n"
 
 
 @dataclass(frozen=True)
@@ -143,19 +158,50 @@ class Credentials:
 
     token: Secret
     code: Secret
+    #: The token of the "this was not me" link.
+    not_me: Secret
+    #: What the two tokens carry, signed.
+    token_id: bytes = field(default=b"", repr=False)
+    not_me_id: bytes = field(default=b"", repr=False)
+
+    @classmethod
+    def of(cls, key: Key, seed: Seed, *, digits: int) -> Credentials:
+        """What a mail of this seed carries, the same each time it is derived.
+
+        :param digits: how many a code has.
+        """
+        token_id, not_me_id = key.token_id(seed), key.token_id(seed.of(Purpose.NOT_ME))
+        return cls(
+            key.sign(seed.purpose, token_id),
+            key.code(seed, digits),
+            key.sign(Purpose.NOT_ME, not_me_id),
+            token_id,
+            not_me_id,
+        )
+
+    @property
+    def values(self) -> tuple[str, str, str]:
+        """All of them in the clear, in the order of :func:`marks`."""
+        return self.token.value, self.code.value, self.not_me.value
 
 
 @dataclass(frozen=True)
-class Parcel:
-    """Everything one delivery attempt needs; holds no database row."""
+class Mail:
+    """Everything that the bytes of one mail are made of."""
 
-    claim: Claim
     recipient: str
     rendered: Rendered
     #: Fixed when the message was prepared, so that a retry is byte-equal.
     date: datetime
     message_id_header: str
     credentials: Credentials | None
+
+
+@dataclass(frozen=True)
+class Parcel(Mail):
+    """Everything one delivery attempt needs; holds no database row."""
+
+    claim: Claim
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,12 @@ class Trouble(str, enum.Enum):
     TIMED_OUT = "timed_out"
     #: The connection ended before the answer came.
     DROPPED = "dropped"
-    #: The server's certificate does not prove that it is the server.
+    CERTIFICATE_EXPIRED = "certificate_expired"
+    #: It is for another name than the one that was dialled, or named by ``server_name``.
+    CERTIFICATE_NAME = "certificate_name"
+    #: Its issuer is not known here, or it has none but itself.
+    CERTIFICATE_ISSUER = "certificate_issuer"
+    #: The certificate does not prove that this is the server, for any other reason.
     CERTIFICATE = "certificate"
     #: Any other failure of the TLS handshake.
     TLS = "tls"

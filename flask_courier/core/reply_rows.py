@@ -55,6 +55,18 @@ FIRST_ROWS = (
         troubles={Trouble.REFUSED},
     ),
     Row(
+        "certificate_expired", OPERATOR_FAULT, UP_TO_MAIL, "RFC 5280 section 4.1.2.5",
+        troubles={Trouble.CERTIFICATE_EXPIRED},
+    ),
+    Row(
+        "certificate_name", OPERATOR_FAULT, UP_TO_MAIL, "RFC 9525 section 6",
+        troubles={Trouble.CERTIFICATE_NAME},
+    ),
+    Row(
+        "certificate_issuer", OPERATOR_FAULT, UP_TO_MAIL, "RFC 5280 section 6.1",
+        troubles={Trouble.CERTIFICATE_ISSUER},
+    ),
+    Row(
         "certificate", OPERATOR_FAULT, UP_TO_MAIL, "RFC 8314 section 3.4 and RFC 3207 section 4.1",
         troubles={Trouble.CERTIFICATE},
     ),

@@ -29,14 +29,29 @@ _RCPT, _DOT = frozenset({Phase.RCPT}), frozenset({Phase.DOT})
 _GREYLIST_WAIT = timedelta(minutes=5)
 #: A full mailbox is emptied by a person.
 _FULL_WAIT = timedelta(hours=1)
-#: RFC 7372 section 3 (DKIM, SPF, reverse DNS) and RFC 7505 section 4.2 (null MX of the sender).
-_UNPROVEN = tuple(f".7.{number}" for number in range(20, 28))
+
+
+def _unproven(cause: str, source: str, *numbers: int) -> Row:
+    """The sender's domain does not vouch for the mail, for a time or for good."""
+    return Row(
+        cause,
+        DEFERRED,
+        FROM_RCPT,
+        source,
+        classes={4, 5},
+        suspect=OPERATOR_FAULT,
+        enhanced={f"{kind}.7.{number}" for kind in (4, 5) for number in numbers},
+    )
+
 
 #: What one message got and all may get.
 _SUSPECT = (
-    Row("sender_unproven", DEFERRED, FROM_RCPT, "RFC 7372 section 3, RFC 7505 section 4.2",
-        classes={4, 5}, enhanced={*(f"4{x}" for x in _UNPROVEN), *(f"5{x}" for x in _UNPROVEN)},
-        suspect=OPERATOR_FAULT),
+    _unproven("dkim_failed", "RFC 7372 section 3.1", 20, 21, 22),
+    _unproven("spf_failed", "RFC 7372 section 3.2", 23, 24),
+    _unproven("no_reverse_dns", "RFC 7372 section 3.3", 25),
+    # Microsoft has numbers of its own for DMARC.
+    _unproven("dmarc_failed", "RFC 7372 section 3.4 (Outlook)", 26, 509, 515),
+    _unproven("sender_takes_no_mail", "RFC 7505 section 4.2", 27),
     Row("login_required", DEFERRED, FROM_RCPT, "RFC 4954 section 6",
         codes={530}, suspect=OPERATOR_FAULT),
     Row("login_required", DEFERRED, _RCPT, "RFC 4954 section 6 (Exchange)",
@@ -116,6 +131,9 @@ _PERMANENT = (
     Row("mailbox_disabled", REJECTED, FROM_RCPT, f"{CODES} 3.3",
         classes={5}, enhanced={"5.2.1"}),
     Row("content_refused", REJECTED, FROM_RCPT, f"{CODES} 3.7", classes={5}, enhanced={"5.6."}),
+    # Who has no number of its own for it says it in words.
+    Row("dmarc_failed", REJECTED, FROM_RCPT, f"{CODES} 3.8 (Yahoo)",
+        classes={5}, enhanced={"5.7."}, text=words.DMARC),
     Row("policy_refused", REJECTED, FROM_RCPT, f"{CODES} 3.8", classes={5}, enhanced={"5.7."}),
     Row("no_such_mailbox", REJECTED, _RCPT, f"{SMTP} 4.2.2", classes={5}, text=words.NOBODY),
     Row("mailbox_moved", REJECTED, _RCPT, f"{SMTP} 3.4", codes={551}),

@@ -69,6 +69,12 @@ SENDER = _words(
     r"\bsender(?:'s)?(?: e?-?mail)?(?: address)? (?:\w+ )?(?:rejected|refused|denied)\b"
 )
 
+#: "Unauthenticated email is not accepted due to domain's DMARC policy" (Yahoo), "SPF check failed".
+DMARC = _words(
+    r"\b(?:dmarc|dkim|spf)\b.{0,30}\b(?:polic(?:y|ies)|checks?|fail(?:s|ed|ure)?|reject(?:s|ed)?)\b",
+    r"\b(?:fail(?:s|ed|ure)?|violat\w+)\b.{0,30}\b(?:dmarc|dkim|spf)\b",
+)
+
 #: "message size exceeds fixed maximum message size" (RFC 1870 section 6.1).
 TOO_BIG = _words(
     r"\bmessage (?:is )?too (?:big|large|long)\b",

@@ -80,22 +80,8 @@ FINAL = frozenset(
 
 #: The reason of a message that its server refused for good.
 REJECTED = "rejected"
-
-
-class Obstacle(str, enum.Enum):
-    """Why an operator cannot do with a message what was asked."""
-
-    #: There is no such message, or no more.
-    NOT_FOUND = "not_found"
-    #: Retry: only what was given up or is held; cancel: only what waits; resend: only what is done.
-    WRONG_STATUS = "wrong_status"
-    #: A rejected message is never retried (RFC 5321 section 4.2.1: 5yz is final), only resent.
-    REJECTED = "rejected"
-    #: The idempotency key belongs to another message.
-    KEY_TAKEN = "key_taken"
-
-    def __str__(self) -> str:
-        return self.value
+#: The reason of a message whose link support hands over: it is logged, and never queued.
+HANDED_OVER = "handed_over"
 
 
 def advance(current: Status, target: Status) -> Status:

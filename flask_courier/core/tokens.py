@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from itsdangerous import BadSignature, SignatureExpired, Signer, TimestampSigner
 
 TOKEN_BYTES = 16
+#: Characters of a signed token: 128 bits, a dot and an HMAC-SHA256, in base64.
+TOKEN_LENGTH = 22 + 1 + 43
 SEED_BYTES = 16
 _DIGEST = hashlib.sha256
 #: By its name OpenSSL makes an HMAC in one call.
@@ -30,6 +32,30 @@ class Purpose(str, enum.Enum):
 
     RECOVERY = "recovery"
     VERIFICATION = "verification"
+    #: Applies a new address, and is sent to it.
+    EMAIL_CHANGE = "email_change"
+    #: Takes an address change back; sent to the old address.
+    EMAIL_UNDO = "email_undo"
+    #: "This was not me": ends what somebody else began.
+    NOT_ME = "not_me"
+    SIGN_IN = "sign_in"
+    #: The first password of an account that somebody else made.
+    INVITATION = "invitation"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Ending(str, enum.Enum):
+    """Why a token was consumed."""
+
+    USED = "used"
+    #: Another token of its account took its place, or did what it was for.
+    REPLACED = "replaced"
+    #: Nobody got the mail.
+    UNDELIVERED = "undelivered"
+    #: The account's owner said "this was not me".
+    DISOWNED = "disowned"
 
     def __str__(self) -> str:
         return self.value
@@ -55,10 +81,19 @@ class Seed:
     #: 128 random bits.
     entropy: bytes = field(repr=False)
 
+    def of(self, purpose: Purpose) -> Seed:
+        """What another token in the same message is derived from."""
+        return Seed(purpose, self.message_id, self.entropy)
+
 
 def _fields(*parts: bytes) -> bytes:
     """Join ``parts`` so that no two lists of parts give the same bytes."""
     return b"".join([len(part).to_bytes(4, "big") + part for part in parts])
+
+
+def _encoded(parts: Sequence[str | bool | None]) -> list[bytes]:
+    """``parts`` as bytes; None is no text."""
+    return [b"-" if part is None else b"=" + str(part).encode() for part in parts]
 
 
 def _mac(key: bytes, *parts: bytes) -> bytes:
@@ -79,6 +114,8 @@ class Key:
         self._store = derive("store")
         self._limit = derive("limit")
         self._form = derive("form")
+        self._seal = derive("seal")
+        self._signers = {purpose: _signer([self._sign], purpose) for purpose in Purpose}
 
     def __repr__(self) -> str:
         return f"Key(id={self.id!r})"
@@ -92,6 +129,11 @@ class Key:
     def forms(self) -> bytes:
         """The key that form tokens are signed with."""
         return self._form
+
+    @property
+    def seals(self) -> bytes:
+        """The key that places in the delivery log are sealed with."""
+        return self._seal
 
     def token_id(self, seed: Seed) -> bytes:
         """The 128 bits that a link carries, signed."""
@@ -108,7 +150,7 @@ class Key:
 
     def sign(self, purpose: Purpose, token_id: bytes) -> Secret:
         """The token as the link carries it: 66 unreserved URL characters (RFC 3986 section 2.3)."""
-        return Secret(_signer([self._sign], purpose).sign(_encode(token_id)).decode())
+        return Secret(self._signers[purpose].sign(_encode(token_id)).decode())
 
     def digest(self, token_id: bytes) -> str:
         """How the database knows the token."""
@@ -125,8 +167,12 @@ class Key:
 
     def fingerprint(self, purpose: Purpose, parts: Sequence[str | bool | None]) -> str:
         """A digest of the account state that a token depends on."""
-        encoded = (b"-" if part is None else b"=" + str(part).encode() for part in parts)
-        return _mac(self._store, b"fingerprint", purpose.encode(), *encoded).hex()
+        return _mac(self._store, b"fingerprint", purpose.encode(), *_encoded(parts)).hex()
+
+    def session_mark(self, reference: str, parts: Sequence[str | bool | None]) -> str:
+        """What a login session carries of the account state that it depends on: 128 bits."""
+        mac = _mac(self._store, b"session", reference.encode(), *_encoded(parts))
+        return mac[:TOKEN_BYTES].hex()
 
     def limit_key(self, *parts: str) -> str:
         """The key of a counter: says nothing about the address or client it counts."""
@@ -143,6 +189,8 @@ class KeyRing:
         if not secrets:
             raise ValueError("a key ring needs at least one secret")
         self._keys = tuple(Key(secret) for secret in secrets)
+        # Signs with the last of them, and takes what any of them has signed.
+        self._forms = _form_signer([key.forms for key in self._keys])
 
     @property
     def current(self) -> Key:
@@ -169,6 +217,11 @@ class KeyRing:
         matches = [hmac.compare_digest(given, expected) for expected in genuine]
         return token_id if any(matches) and len(token_id) == TOKEN_BYTES else None
 
+    def purpose_of(self, token: Secret) -> Purpose | None:
+        """What ``token`` is good for, if a key of ours signed it."""
+        found = [purpose for purpose in Purpose if self.verify(purpose, token) is not None]
+        return found[0] if found else None
+
     def digests(self, token_id: bytes) -> list[str]:
         """Every name the database may know this token by."""
         return [key.digest(token_id) for key in self._keys]
@@ -187,28 +240,47 @@ class KeyRing:
         """Every way the database may have written this account state."""
         return [key.fingerprint(purpose, parts) for key in self._keys]
 
+    def session_marks(self, reference: str, parts: Sequence[str | bool | None]) -> list[str]:
+        """Every mark that a login session of this account may carry."""
+        return [key.session_mark(reference, parts) for key in self._keys]
+
+    def limit_keys(self, *parts: str) -> list[str]:
+        """Every name the database may know this counter by."""
+        return [key.limit_key(*parts) for key in self._keys]
+
     def sign_form(self, binding: str) -> str:
         """A token for a form that is good for ``binding`` alone; its age is sealed in."""
-        return _form_signer([self.current.forms]).sign(binding.encode()).decode()
+        return self._forms.sign(binding.encode()).decode()
 
     def check_form(self, token: str, binding: str, *, max_age: int) -> bool:
         """Whether ``token`` was made for ``binding`` at most ``max_age`` seconds ago."""
         try:
-            signed = _form_signer([key.forms for key in self._keys]).unsign(
-                token.encode(), max_age=max_age
-            )
+            signed = self._forms.unsign(token.encode(), max_age=max_age)
         except (BadSignature, SignatureExpired, UnicodeEncodeError):
             return False
         return hmac.compare_digest(signed, binding.encode())
 
+    def seal(self, text: str, binding: str) -> str:
+        """``text`` so that only this ring could have written it, and only for ``binding``."""
+        return f"{text}.{_seal_of(self.current, text, binding)}"
+
+    def unseal(self, sealed: str, binding: str) -> str | None:
+        """The text that was sealed for ``binding``, or None if it was not."""
+        text, _, given = sealed.rpartition(".")
+        genuine = [_seal_of(key, text, binding) for key in self._keys]
+        matches = [hmac.compare_digest(given.encode(), expected.encode()) for expected in genuine]
+        return text if any(matches) else None
+
+
+def _seal_of(key: Key, text: str, binding: str) -> str:
+    return _encode(_mac(key.seals, text.encode(), binding.encode())[:TOKEN_BYTES]).decode()
+
 
 def _signer(keys: Sequence[bytes], purpose: Purpose) -> Signer:
-    return Signer(
-        list(keys),
-        salt=f"flask_courier.{purpose}".encode(),
-        key_derivation="hmac",
-        digest_method=_DIGEST,
-    )
+    salt = f"flask_courier.{purpose}".encode()
+    base = Signer(list(keys), salt=salt, key_derivation="hmac", digest_method=_DIGEST)
+    # The same, with its key derived once and for all.
+    return Signer(base.derive_key(), key_derivation="none", digest_method=_DIGEST)
 
 
 def _form_signer(keys: Sequence[bytes]) -> TimestampSigner:

@@ -12,7 +12,15 @@ from flask_courier.core.settings import read_text, refusal
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]+)*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 #: First segments of the routes below each prefix.
-_ACCOUNT_ROUTES = ("recovery", "verification")
+_ACCOUNT_ROUTES = (
+    "recovery",
+    "verification",
+    "email",
+    "email-undo",
+    "not-me",
+    "sign-in",
+    "invitation",
+)
 _LOG_ROUTES = ("messages", "health", "test")
 
 

@@ -68,7 +68,7 @@ def test_fold(spelling: str, folded: str) -> None:
     ],
     ids=ascii,
 )
-def test_look_alikes_stay_different(look_alike: str) -> None:
+def test_s28_look_alikes_stay_different(look_alike: str) -> None:
     """CVE-2019-19844: an address of other letters is never the same address."""
     assert fold("mike@example.com") != fold(look_alike)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
 
-from flask_courier.core.causes import CAUSES, OWN_CAUSES, Cause
+from flask_courier.core.cause import Cause, Side
+from flask_courier.core.causes import CAUSES, OWN_CAUSES
 from flask_courier.core.config_keys import KEYS
 from flask_courier.core.reply_table import ROWS
 
@@ -51,7 +53,7 @@ def test_no_address(cause: Cause) -> None:
 @EACH
 def test_side_is_known(cause: Cause) -> None:
     """Somebody can do something about it."""
-    assert cause.side in {"recipient", "sender", "provider", "network", "us"}
+    assert cause.side in set(get_args(Side))
 
 
 def test_settings_exist() -> None:

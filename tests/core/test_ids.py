@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import uuid
 from datetime import datetime, timedelta, timezone
 
@@ -10,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flask_courier.core.ids import first_id, fraction, new_id, nonce, random_bytes, uuid7
+from flask_courier.core.tokens import SEED_BYTES, TOKEN_BYTES
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 moments = st.datetimes(
@@ -98,6 +100,13 @@ def test_nonce_is_32_hexadecimal_digits() -> None:
 def test_random_bytes_are_as_many_as_asked_for() -> None:
     """``random_bytes`` answers the number of bytes it was asked for."""
     assert [0, 1, 16, 32] == [len(random_bytes(count)) for count in (0, 1, 16, 32)]
+
+
+def test_s04_randomness_is_the_csprng(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is random here, 128 bits for each token, comes from ``secrets`` and nowhere else."""
+    monkeypatch.setattr(secrets, "token_bytes", lambda count: b"\x5a" * count)
+    assert (b"\x5a" * SEED_BYTES, "5a" * 16) == (random_bytes(SEED_BYTES), nonce())
+    assert (True, True) == (SEED_BYTES * 8 >= 128, TOKEN_BYTES * 8 >= 128)
 
 
 def test_fraction_is_at_least_0_and_below_1() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from flask_courier.core import status
 from flask_courier.core.errors import StatusError
-from flask_courier.core.status import FINAL, TRANSITIONS, Obstacle, Status, advance
+from flask_courier.core.status import FINAL, TRANSITIONS, Status, advance
 
 MOVES = {
     ("queued", "processing"),
@@ -65,12 +65,6 @@ def test_status_reads_as_its_value(member: Status) -> None:
 def test_nothing_is_sent_unclaimed() -> None:
     """Whatever is sent was processing before: a lease is the only way to the wire."""
     assert {Status.PROCESSING} == {a for a in Status if Status.SENT in TRANSITIONS[a]}
-
-
-@pytest.mark.parametrize("member", Obstacle)
-def test_obstacle_reads_as_its_value(member: Obstacle) -> None:
-    """An obstacle in JSON is its value."""
-    assert member.value == str(member)
 
 
 STEPS = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}

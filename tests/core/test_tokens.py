@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import cProfile
+import hashlib
+import pstats
 import time
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from itsdangerous import TimestampSigner
+from itsdangerous import Signer, TimestampSigner
 from itsdangerous.encoding import base64_encode, int_to_bytes
 
 from flask_courier.core import tokens
@@ -47,14 +50,14 @@ def test_different_seeds_give_different_ids(one: Seed, other: Seed) -> None:
 
 
 @given(seed=seeds)
-def test_token_is_66_unreserved_characters(seed: Seed) -> None:
+def test_s27_token_is_66_unreserved_characters(seed: Seed) -> None:
     """A link carries 66 characters that no URL, mail client or header has to escape."""
     token = Key(NEW).sign(seed.purpose, Key(NEW).token_id(seed)).value
     assert (66, set()) == (len(token), set(token) - set(BASE64URL) - {"."})
 
 
 @given(seed=seeds)
-def test_token_carries_its_id_alone(seed: Seed) -> None:
+def test_s04_token_carries_its_id_alone(seed: Seed) -> None:
     """Nothing but the 128 bits of the token id is inside a token."""
     token_id = Key(NEW).token_id(seed)
     assert token_id == RING.verify(seed.purpose, Key(NEW).sign(seed.purpose, token_id))
@@ -62,9 +65,40 @@ def test_token_carries_its_id_alone(seed: Seed) -> None:
 
 @pytest.mark.parametrize("purpose", Purpose)
 @pytest.mark.parametrize("other", Purpose)
-def test_token_of_one_purpose_is_refused_by_the_other(purpose: Purpose, other: Purpose) -> None:
+def test_s33_token_of_one_purpose_is_refused_by_the_other(purpose: Purpose, other: Purpose) -> None:
     """A token verifies for the purpose it was signed for, and for no other."""
     assert (ID if purpose is other else None) == RING.verify(other, sign(NEW, purpose))
+
+
+@pytest.mark.parametrize("salt", ["itsdangerous", "cookie-session", "flask_courier", ""])
+def test_s33_token_of_another_salt_is_refused(salt: str) -> None:
+    """What another extension signed with the same SECRET_KEY and its own salt is no token."""
+    encoded = sign(NEW).value.partition(".")[0]
+    for derivation in ("hmac", "django-concat"):
+        signer = Signer(NEW, salt=salt, key_derivation=derivation, digest_method=hashlib.sha256)
+        assert RING.verify(Purpose.RECOVERY, Secret(signer.sign(encoded).decode())) is None
+
+
+def comparisons(token: str) -> int:
+    """How many comparisons in constant time it takes to look at ``token``."""
+    profile = cProfile.Profile()
+    profile.runcall(ROTATED.verify, Purpose.RECOVERY, Secret(token))
+    found = pstats.Stats(profile).get_stats_profile().func_profiles
+    return sum(int(part.ncalls) for name, part in found.items() if "compare_digest" in name)
+
+
+def test_s31_every_key_is_compared_in_constant_time() -> None:
+    """Right or wrong, at the first letter or the last, of the old key or the new: as many looks."""
+    right = sign(NEW).value
+    first, last = ("A" if right[place] != "A" else "B" for place in (23, -1))
+    tokens_ = (
+        right,
+        sign(OLD).value,
+        sign(FOREIGN).value,
+        f"{right[:23]}{first}{right[24:]}",
+        f"{right[:-1]}{last}",
+    )
+    assert {2} == {comparisons(token) for token in tokens_}
 
 
 def test_purposes_give_different_codes() -> None:
@@ -73,7 +107,7 @@ def test_purposes_give_different_codes() -> None:
     assert Key(NEW).code(SEED, 8) != Key(NEW).code(other, 8)
 
 
-def test_newest_key_signs() -> None:
+def test_s31_newest_key_signs() -> None:
     """A rotated ring mints and signs with the secret that stands last."""
     assert Key(NEW).id == ROTATED.current.id
     assert sign(NEW) == ROTATED.current.sign(Purpose.RECOVERY, ID)
@@ -87,7 +121,7 @@ def test_rotated_ring_verifies_its_own_keys(secret: bytes, verified: bytes | Non
     assert verified == ROTATED.verify(Purpose.RECOVERY, sign(secret))
 
 
-def test_dropped_key_does_not_verify() -> None:
+def test_s31_dropped_key_does_not_verify() -> None:
     """A token of a key that has left the ring is refused."""
     assert RING.verify(Purpose.RECOVERY, sign(OLD)) is None
 
@@ -182,7 +216,7 @@ def test_signed_text_that_is_no_base64_is_refused() -> None:
 
 
 @given(seed=seeds, digits=st.integers(6, 12))
-def test_code_has_exactly_the_digits_asked_for(seed: Seed, digits: int) -> None:
+def test_s26_code_has_exactly_the_digits_asked_for(seed: Seed, digits: int) -> None:
     """A code is ASCII digits, leading zeros kept."""
     code = Key(NEW).code(seed, digits).value
     assert (digits, set()) == (len(code), set(code) - set("0123456789"))
