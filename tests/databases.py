@@ -19,7 +19,11 @@ from sqlalchemy.exc import OperationalError
 NAMES = ("sqlite", "postgresql", "mysql")
 
 #: Marks a test, or a module, that runs once on each database.
-every_database = pytest.mark.parametrize("database_name", NAMES, indirect=True)
+every_database = pytest.mark.parametrize(
+    "database_name",
+    [pytest.param(name, marks=[] if name == "sqlite" else [pytest.mark.server]) for name in NAMES],
+    indirect=True,
+)
 
 #: The configuration of a site whose SQLite says at once that it is locked.
 IMPATIENT = {"SQLALCHEMY_ENGINE_OPTIONS": {"connect_args": {"timeout": 0.05}}}

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import uuid
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, cast
 
 import sqlalchemy as sa
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, lazyload, mapped_column
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, lazyload
 from werkzeug.security import generate_password_hash
 
 from flask_courier.core.accounts import AccountState, find_each, fold, get_each, spellings
 from flask_courier.core.clock import utc_now
-from flask_courier.core.errors import ConfigError
+from flask_courier.core.errors import AddressTaken, ConfigError
 from flask_courier.core.ids import new_id
-from flask_courier.storage.dialect import UUID, UtcDateTime
+
+#: Where a hash stands, and no hash function's: comparing a password with it fails.
+UNUSABLE_HASH = "!"
 
 
 class SQLAlchemyAccounts:
@@ -36,6 +38,8 @@ class SQLAlchemyAccounts:
     :param security_stamp: attribute; changed when login sessions must end.
     :param locale: attribute with a language tag.
     :param hash_password: makes a hash of a password.
+    :param unusable_hash: what stands for a password that was dropped; None where the model may be
+        without one.
     :raises ConfigError: if the model lacks an attribute that is needed.
     """
 
@@ -52,6 +56,7 @@ class SQLAlchemyAccounts:
         security_stamp: str = "security_stamp",
         locale: str = "locale",
         hash_password: Callable[[str], str] = generate_password_hash,
+        unusable_hash: str | None = UNUSABLE_HASH,
     ) -> None:
         self.model = model
         self._id = id
@@ -63,6 +68,7 @@ class SQLAlchemyAccounts:
         self._stamp = security_stamp
         self._locale = locale
         self._hash_password = hash_password
+        self._unusable_hash = unusable_hash
         self._refuse_unfit()
 
     def _refuse_unfit(self) -> None:
@@ -151,6 +157,33 @@ class SQLAlchemyAccounts:
         found = session.execute(statement).scalars()
         return {keys[getattr(account, self._id)]: account for account in found}
 
+    def states(self, session: Session, references: Sequence[str]) -> dict[str, AccountState]:
+        """What :meth:`state` answers for each reference, read anew and locked: columns alone."""
+        column = getattr(self.model, self._id)
+        keys = {key: ref for ref in references if (key := _typed_key(column, ref)) is not None}
+        columns = self._state_columns
+        if columns is None or len(keys) < len(references):
+            held = self.get_many(session, references)
+            return {reference: self.state(account) for reference, account in held.items()}
+        # In the order of :meth:`get_many`.
+        statement = sa.select(column, *columns).where(column.in_(keys)).order_by(column)
+        found = session.execute(statement.with_for_update())
+        return {keys[key]: _state(values) for key, *values in found}
+
+    @cached_property
+    def _state_columns(self) -> list[sa.ColumnElement[Any]] | None:
+        """The attributes of a state, in SQL; None where an account itself has to be asked."""
+        own = ("get", "get_many", "state", "reference")
+        if any(getattr(type(self), one) is not getattr(SQLAlchemyAccounts, one) for one in own):
+            return None
+        mapped, names = cast("Any", sa.inspect(self.model)).column_attrs, self._state_attributes
+        if any(hasattr(self.model, name) and name not in mapped for name, *_ in names):
+            return None
+        return [
+            getattr(self.model, name) if name in mapped else sa.literal(*default)
+            for name, *default in names
+        ]
+
     def _select(self) -> sa.Select[Any]:
         # The row alone: a relationship that is loaded with it is an outer join, which cannot be
         # locked, or more rows than one.
@@ -162,15 +195,19 @@ class SQLAlchemyAccounts:
 
     def state(self, account: Any) -> AccountState:
         """What tokens depend on."""
-        stamp = getattr(account, self._stamp, None)
-        return AccountState(
-            address=getattr(account, self._email),
-            active=bool(getattr(account, self._is_active, True)),
-            verified=getattr(account, self._verified_at) is not None,
-            password_hash=getattr(account, self._password_hash, None),
-            security_stamp=None if stamp is None else str(stamp),
-            locale=getattr(account, self._locale, None),
-        )
+        return _state([getattr(account, *attribute) for attribute in self._state_attributes])
+
+    @property
+    def _state_attributes(self) -> list[tuple[str] | tuple[str, Any]]:
+        """What a state is made of: attributes, and what stands for those that may be missing."""
+        return [
+            (self._email,),
+            (self._is_active, True),
+            (self._verified_at,),
+            (self._password_hash, None),
+            (self._stamp, None),
+            (self._locale, None),
+        ]
 
     def set_password(self, session: Session, account: Any, password: str) -> None:  # noqa: ARG002
         """Hand the password to the model, or store its hash."""
@@ -193,19 +230,53 @@ class SQLAlchemyAccounts:
         moment = utc_now()
         setattr(account, self._verified_at, moment if aware else moment.replace(tzinfo=None))
 
+    def change_address(self, session: Session, account: Any, address: str) -> None:
+        """Store the new address.
+
+        :raises AddressTaken: if the database refuses it, as it does where addresses are unique.
+        """
+        setattr(account, self._email, address)
+        try:
+            session.flush()
+        except IntegrityError:
+            taken = True
+        else:
+            taken = False
+        # Outside the handler: the driver's own words name the address.
+        if taken:
+            raise AddressTaken
+
+    def drop_credentials(self, session: Session, account: Any) -> None:  # noqa: ARG002
+        """Put ``unusable_hash`` in the password's place; other credentials are yours."""
+        if getattr(account, self._password_hash) is not None:
+            setattr(account, self._password_hash, self._unusable_hash)
+
     def revoke_sessions(self, session: Session, account: Any) -> None:  # noqa: ARG002
         """Change the security stamp, where the model has one."""
         if hasattr(self.model, self._stamp):
             setattr(account, self._stamp, new_id(utc_now()).hex)
 
 
-def _matching(address: str, rows: Iterable[Any]) -> str | None:
+def _matching(address: str, rows: Sequence[Any]) -> str | None:
     """The reference of the account that has this address: the exact one, or else the only one."""
+    if len(rows) == 1 and rows[0][1] == address:
+        return str(rows[0][0])
     same = [(str(key), written) for key, written in rows if fold(written) == fold(address)]
     exact = [key for key, written in same if written == address]
-    if exact or len(same) == 1:
-        return exact[0] if exact else same[0][0]
-    return None
+    return exact[0] if exact else same[0][0] if len(same) == 1 else None
+
+
+def _state(values: Sequence[Any]) -> AccountState:
+    """A state from what its attributes hold, in the order of ``_state_attributes``."""
+    address, active, verified_at, hash_, stamp, locale = values
+    return AccountState(
+        address=address,
+        active=bool(active),
+        verified=verified_at is not None,
+        password_hash=hash_,
+        security_stamp=None if stamp is None else str(stamp),
+        locale=None if locale is None else str(locale),
+    )
 
 
 def _bind_key(model: type[Any]) -> str | None:
@@ -222,38 +293,8 @@ def _typed_key(column: Any, reference: str) -> Any | None:
     if python_type is object:
         return reference
     try:
-        return python_type(reference)
+        key = python_type(reference)
     except (TypeError, ValueError):
         return None
-
-
-class QuickstartBase(DeclarativeBase):
-    """The base of the quickstart's own table, which no real application gets."""
-
-
-class QuickstartAccount(QuickstartBase):
-    """An account of the quickstart: whoever asks has one."""
-
-    __tablename__ = "courier_quickstart_account"
-    __table_args__ = (sa.PrimaryKeyConstraint("id", name="pk_courier_quickstart_account"),)
-
-    id: Mapped[uuid.UUID] = mapped_column(UUID)
-    email: Mapped[str] = mapped_column(sa.String(320))
-    password_hash: Mapped[str | None] = mapped_column(sa.String(255))
-    email_verified_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
-
-
-class QuickstartAccounts(SQLAlchemyAccounts):
-    """The store of the four-line quickstart: every address that asks becomes an account."""
-
-    def __init__(self) -> None:
-        super().__init__(QuickstartAccount)
-
-    def find(self, session: Session, address: str) -> Any:
-        """The account with this address, made if it is new."""
-        account = super().find(session, address)
-        if account is None:
-            account = QuickstartAccount(id=new_id(utc_now()), email=address)
-            session.add(account)
-            session.flush()
-        return account
+    # No database has wider ones, and their drivers raise.
+    return None if isinstance(key, int) and key.bit_length() > 63 else key

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -20,27 +20,11 @@ _CLOSING = 421
 _WAS_DEFERRED = Attempt.outcome == Outcome.DEFERRED.value
 _IS_DROPPED = sa.and_(_WAS_DEFERRED, Attempt.code.is_(None))
 _IS_SUSPECT = sa.and_(_WAS_DEFERRED, sa.or_(Attempt.code.is_(None), Attempt.code == _CLOSING))
-#: The columns of an attempt that its result fills, and how.
-_RESULT: dict[str, Callable[[SendResult], object]] = {
-    "transport": lambda result: result.transport,
-    "host": lambda result: result.host,
-    "address": lambda result: result.address,
-    "tls_version": lambda result: result.tls_version,
-    "tls_cipher": lambda result: result.tls_cipher,
-    "phase": lambda result: result.phase.value,
-    "outcome": lambda result: result.outcome.value,
-    "code": lambda result: result.code,
-    "enhanced_code": lambda result: result.enhanced_code,
-    "cause": lambda result: result.cause or None,
-    "reply": lambda result: result.text,
-    "started_at": lambda result: result.started_at,
-    "duration_ms": lambda result: round(result.duration.total_seconds() * 1000),
-}
-_COLUMNS = {
-    "message_id": Attempt.message_id,
-    "worker": Attempt.worker,
-    **{name: getattr(Attempt, name) for name in _RESULT},
-}
+_NAMES = (
+    "message_id", "worker", "transport", "host", "address", "tls_version", "tls_cipher", "phase",
+    "outcome", "code", "enhanced_code", "cause", "reply", "started_at", "duration_ms",
+)  # fmt: skip
+_COLUMNS = {name: getattr(Attempt, name) for name in _NAMES}
 _EARLIER = aliased(Attempt)
 
 
@@ -60,15 +44,27 @@ _INSERT = Bulk(_COLUMNS, _numbered)
 
 def add(session: Session, results: Sequence[tuple[uuid.UUID, SendResult]], *, worker: str) -> None:
     """Write down what attempts came to; the rows of their messages must be locked."""
-    rows = [
-        {
-            "message_id": message_id,
-            "worker": worker,
-            **{name: value(result) for name, value in _RESULT.items()},
-        }
-        for message_id, result in results
-    ]
-    _INSERT.run(session, rows)
+    _INSERT.run(session, [_row(message_id, worker, result) for message_id, result in results])
+
+
+def _row(message_id: uuid.UUID, worker: str, result: SendResult) -> dict[str, Any]:
+    return {
+        "message_id": message_id,
+        "worker": worker,
+        "transport": result.transport,
+        "host": result.host,
+        "address": result.address,
+        "tls_version": result.tls_version,
+        "tls_cipher": result.tls_cipher,
+        "phase": result.phase.value,
+        "outcome": result.outcome.value,
+        "code": result.code,
+        "enhanced_code": result.enhanced_code,
+        "cause": result.cause or None,
+        "reply": result.text,
+        "started_at": result.started_at,
+        "duration_ms": round(result.duration.total_seconds() * 1000),
+    }
 
 
 def lock(session: Session, message_ids: Sequence[uuid.UUID]) -> None:

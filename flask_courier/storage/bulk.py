@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from flask_courier.storage.dialect import SCHEMA_KEY, Result, dialect_name, run
+from flask_courier.storage.dialect import SCHEMA_KEY, Result, run
 
 Columns = Mapping[str, "InstrumentedAttribute[Any]"]
 
@@ -55,10 +55,10 @@ class Bulk:
 
     def run(self, session: Session, rows: Sequence[Mapping[str, Any]]) -> Result:
         """Execute it; the answer's row count is that of all rows together."""
-        if dialect_name(session) == "postgresql":
+        connection = session.connection()
+        if connection.dialect.name == "postgresql":
             plain = [{name: _plain(value) for name, value in row.items()} for row in rows]
             return run(session, self._together, {"rows": plain})
-        connection = session.connection()
         translates = connection.get_execution_options().get("schema_translate_map")
         fast = self._prepared(connection.dialect)
         if fast is not None and not session.info.get(SCHEMA_KEY) and not translates:
@@ -113,7 +113,12 @@ class _Prepared:
                 columns.append(repeat(how, len(rows)))
             else:
                 values = [row[name] for row in rows]
-                columns.append(values if how is None else map(how, values))
+                if how is None:
+                    columns.append(values)
+                elif all(value is values[0] for value in values):
+                    columns.append(repeat(how(values[0]), len(values)))
+                else:
+                    columns.append(map(how, values))
         return list(zip(*columns, strict=True))
 
 

@@ -43,9 +43,12 @@ def store(session: Session, mails: Sequence[tuple[uuid.UUID, Rendered]]) -> None
     _INSERT.run(session, rows)
 
 
-def drop(session: Session, message_ids: Sequence[uuid.UUID]) -> None:
-    """Forget what was rendered for messages that are prepared again."""
-    run(session, sa.delete(Content).where(Content.message_id.in_(message_ids)))
+def drop(session: Session, message_ids: Sequence[uuid.UUID]) -> int:
+    """Forget what was rendered for these messages; answer of how many there was something."""
+    count: int = run(
+        session, sa.delete(Content).where(Content.message_id.in_(message_ids))
+    ).rowcount
+    return count
 
 
 def load(session: Session, message_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Rendered]:

@@ -21,6 +21,9 @@ SCHEMA_KEY = "flask_courier.schema"
 UUID: sa.types.TypeEngine[uuid.UUID] = sa.Uuid(native_uuid=False).with_variant(
     sa.Uuid(), "postgresql"
 )
+#: In the order of its code points, so that an index finds how an address begins; PostgreSQL would
+#: sort as the language of its database does.
+FoldedAddress = sa.String(320).with_variant(sa.String(320, collation="C"), "postgresql")
 LongText = sa.Text().with_variant(mysql.MEDIUMTEXT(), "mysql", "mariadb")
 
 
@@ -85,8 +88,9 @@ def _offset(element: db_time, compiler: SQLCompiler, **kw: Any) -> str:
 
 @compiles(db_time, "sqlite")
 def _sqlite_time(element: db_time, compiler: SQLCompiler, **kw: Any) -> str:
-    seconds = f"printf('%+.3f seconds', {_offset(element, compiler, **kw)} / 1000000.0)"
-    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {seconds})"
+    offset = _offset(element, compiler, **kw)
+    later = "" if offset == "0" else f", printf('%+.3f seconds', {offset} / 1000000.0)"
+    return f"strftime('%Y-%m-%d %H:%M:%f000', 'now'{later})"
 
 
 @compiles(db_time, "postgresql")
@@ -104,7 +108,12 @@ class Result(Protocol):
 
     @property
     def rowcount(self) -> int:
-        """How many rows an UPDATE or DELETE matched."""
+        """How many rows were matched or written."""
+        ...
+
+    @property
+    def lastrowid(self) -> int:
+        """What LAST_INSERT_ID was given, on MySQL and MariaDB."""
         ...
 
     def __iter__(self) -> Iterator[Any]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from functools import lru_cache
+from functools import cache, lru_cache
+from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from flask_courier.core.config import Limit
@@ -18,14 +20,15 @@ from flask_courier.storage.bulk import Bulk
 from flask_courier.storage.dialect import (
     db_time,
     dialect_name,
-    insert_if_absent,
     now,
     run,
     upsert,
 )
 from flask_courier.storage.models import LimitCounter
+from flask_courier.storage.single import Single
 
-_LONG_AGO = timedelta(days=-36500)
+#: In microseconds.
+_SECOND = 1_000_000
 
 
 def take(session: Session, key: str, limit: Limit) -> bool:
@@ -33,29 +36,106 @@ def take(session: Session, key: str, limit: Limit) -> bool:
 
     :param key: an HMAC (``Key.limit_key``) that already names the limit's purpose.
     """
-    name = _name(key, limit)
-    insert_if_absent(session, LimitCounter, {"key": name, "window": db_time(_LONG_AGO), "count": 0})
-    over = LimitCounter.window <= db_time(timedelta(seconds=-limit.seconds))
-    statement = (
-        sa.update(LimitCounter)
-        .where(LimitCounter.key == name, sa.or_(over, LimitCounter.count < limit.count))
-        # MySQL assigns from left to right and reads what it has just assigned: the count goes
-        # first, while the window is still the old one.
-        .ordered_values(
-            (LimitCounter.count, sa.case((over, 1), else_=LimitCounter.count + 1)),
-            (LimitCounter.window, sa.case((over, db_time()), else_=LimitCounter.window)),
-        )
-    )
-    return run(session, statement).rowcount == 1
+    dialect = dialect_name(session)
+    if dialect in ("mysql", "mariadb"):
+        # 0 where the window is new.
+        return _count_or_stay().run(session, taken(key, limit)).lastrowid <= limit.count
+    return _count_or_insert(dialect).run(session, taken(key, limit)).rowcount == 1
 
 
 def lock(session: Session, keys: Collection[str]) -> None:
-    """Hold the locks named ``keys`` until the transaction ends. A write, so it may come first."""
+    """Hold the locks named ``keys`` until the transaction ends. A write, so it may come first.
+
+    What is to be asked for later, by :func:`is_held_since`, is the only one of its call.
+    """
+    dialect = dialect_name(session)
     # In one order everywhere: two transactions that want the same locks never wait for each other.
-    _lock(dialect_name(session)).run(session, [{"key": key} for key in sorted(set(keys))])
+    names = sorted(set(keys))
+    # There, whoever has written anything has the whole database.
+    wanted = names[:1] if dialect == "sqlite" else names
+    if wanted:
+        _lock(dialect).run(session, [{"key": name} for name in wanted])
+
+
+def is_held_since(session: Session, keys: Collection[str], duration: timedelta) -> bool:
+    """Whether :func:`lock` was called for one of ``keys`` at most ``duration`` ago."""
+    statement = sa.select(LimitCounter.key).where(
+        LimitCounter.key.in_(keys), LimitCounter.window > db_time(-duration)
+    )
+    return run(session, statement).first() is not None
+
+
+def forget(session: Session, keys: Collection[str]) -> None:
+    """Take back that :func:`lock` was ever called for ``keys``."""
+    run(session, sa.delete(LimitCounter).where(LimitCounter.key.in_(keys)))
+
+
+#: The values of :func:`taking`.
+TAKEN = {"key": LimitCounter.key.type, "most": sa.Integer(), "ago": sa.BigInteger()}
+
+
+def _over(row: Any) -> sa.ColumnElement[bool]:
+    """Whether the window is over."""
+    return LimitCounter.window <= db_time(row.ago)
+
+
+def _counted(row: Any, one_more: sa.ColumnElement[int]) -> list[tuple[str, Any]]:
+    # MySQL assigns from left to right and reads what it has just assigned: the count goes first,
+    # while the window is still the old one.
+    over = _over(row)
+    return [
+        ("count", sa.case((over, 1), else_=one_more)),
+        ("window", sa.case((over, db_time()), else_=LimitCounter.window)),
+    ]
+
+
+@cache
+def _count_or_stay() -> Single:
+    """The same for MySQL and MariaDB, whose upsert has no condition.
+
+    What it would have counted to is told as if it were a number that the server had drawn.
+    """
+
+    def build(row: Any) -> sa.Executable:
+        wanted = sa.func.last_insert_id(LimitCounter.count + 1, type_=sa.Integer())
+        one_more = LimitCounter.count + sa.case((wanted <= row.most, 1), else_=0)
+        return (
+            mysql.insert(LimitCounter)
+            .values(key=row.key, window=db_time(), count=1)
+            .on_duplicate_key_update(_counted(row, one_more))
+        )
+
+    return Single(TAKEN, build)
+
+
+def taken(key: str, limit: Limit) -> dict[str, Any]:
+    """What :func:`taking` is filled in with."""
+    return {"key": _name(key, limit), "most": limit.count, "ago": -limit.seconds * _SECOND}
+
+
+def taking(dialect: str, row: Any) -> Any:
+    """Count one more: one row is written if there is room, else none. Not for MySQL and MariaDB.
+
+    :param row: has an attribute for each of ``TAKEN``.
+    """
+    insert: Any = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return (
+        insert(LimitCounter)
+        .values(key=row.key, window=db_time(), count=1)
+        .on_conflict_do_update(
+            index_elements=["key"],
+            set_=dict(_counted(row, LimitCounter.count + 1)),
+            where=sa.or_(_over(row), LimitCounter.count < row.most),
+        )
+    )
 
 
 # Two databases in one process are many; a statement costs more to build than to run.
+@lru_cache(8)
+def _count_or_insert(dialect: str) -> Single:
+    return Single(TAKEN, lambda row: taking(dialect, row))
+
+
 @lru_cache(8)
 def _lock(dialect: str) -> Bulk:
     changes = {"count": LimitCounter.count + 1, "window": db_time()}
@@ -103,7 +183,8 @@ class Counters:
 
     def __init__(self, session: Session, wanted: Collection[tuple[str, Limit]]) -> None:
         self._session = session
-        names = sorted({_name(key, limit) for key, limit in wanted})
+        self._names = {(key, limit.seconds): _name(key, limit) for key, limit in wanted}
+        names = sorted(set(self._names.values()))
         self._rows: dict[str, tuple[datetime, int]] = {}
         self._changed: set[str] = set()
         if not names:
@@ -114,12 +195,29 @@ class Counters:
         for key, start, n in run(session, _READ, {"keys": names}):
             self._rows[key] = start, n
 
+    def left(self, key: str, limit: Limit) -> int:
+        """How many more there is room for."""
+        return max(0, limit.count - self._current(self._named(key, limit), limit)[1])
+
+    def ends_in(self, key: str, limit: Limit) -> timedelta:
+        """How long it is until the window ends."""
+        window, _ = self._current(self._named(key, limit), limit)
+        return window + timedelta(seconds=limit.seconds) - self._now
+
+    def _named(self, key: str, limit: Limit) -> str:
+        return self._names[key, limit.seconds]
+
+    def _current(self, name: str, limit: Limit) -> tuple[datetime, int]:
+        window, count = self._rows[name]
+        if window is self._now:
+            return window, count
+        over = window <= self._now - timedelta(seconds=limit.seconds)
+        return (self._now, 0) if over else (window, count)
+
     def take(self, key: str, limit: Limit) -> bool:
         """As :func:`take`, in memory."""
-        name = _name(key, limit)
-        window, count = self._rows[name]
-        if window <= self._now - timedelta(seconds=limit.seconds):
-            window, count = self._now, 0
+        name = self._named(key, limit)
+        window, count = self._current(name, limit)
         if count >= limit.count:
             return False
         self._rows[name] = window, count + 1

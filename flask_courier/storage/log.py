@@ -1,6 +1,7 @@
-"""What the delivery log page reads: keyset pages, one message, and what happened to it.
+"""What the list of the delivery log reads: its rows.
 
-The list reads no body. Masking is the reader's: content leaves here with its placeholder.
+Which rows, ``storage.search`` says. The list reads no body. Masking is the reader's: content leaves
+here with its placeholder.
 """
 
 from __future__ import annotations
@@ -18,10 +19,9 @@ from flask_courier.core.clock import utc_now
 from flask_courier.core.ids import new_id
 from flask_courier.core.messages import Rendered
 from flask_courier.core.status import Status
-from flask_courier.storage import contents, tokens
 from flask_courier.storage.conditions import IS_QUEUED
 from flask_courier.storage.dialect import db_time, run
-from flask_courier.storage.models import Attempt, Content, Event, Message, Token
+from flask_courier.storage.models import Content, Event, Message
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Entry:
     subject: str | None
     attempts: int
     next_attempt_at: datetime
+    lease_until: datetime | None
     expires_at: datetime
     sent_at: datetime | None
     last_code: int | None
@@ -49,48 +50,15 @@ class Entry:
     message_id_header: str | None
     resend_of: uuid.UUID | None
 
-
-@dataclass(frozen=True)
-class AttemptEntry:
-    """One delivery attempt."""
-
-    number: int
-    worker: str
-    transport: str
-    host: str | None
-    address: str | None
-    tls_version: str | None
-    tls_cipher: str | None
-    phase: str
-    outcome: str
-    code: int | None
-    enhanced_code: str | None
-    #: A word of ``core.causes``; None in rows of older releases.
-    cause: str | None
-    reply: str
-    started_at: datetime
-    duration_ms: int
-
-
-@dataclass(frozen=True)
-class EventEntry:
-    """Something that happened to a message beside its attempts."""
-
-    at: datetime
-    actor: str
-    what: str
-
-
-@dataclass(frozen=True)
-class Details:
-    """One message with all that is known of it."""
-
-    entry: Entry
-    attempts: tuple[AttemptEntry, ...]
-    events: tuple[EventEntry, ...]
-    content: Rendered | None
-    #: Present while the token is open and can be derived again: the page does that for ``log:``.
-    seed: tokens.SeedRow | None
+    def names_in_kratos(self) -> dict[str, Any]:
+        """What Ory Kratos' courier API calls things that a message has here, too."""
+        moments = (self.created_at, self.prepared_at, self.sent_at)
+        return {
+            "type": "email",
+            "template_type": self.kind,
+            "send_count": self.attempts,
+            "updated_at": max(moment for moment in moments if moment is not None),
+        }
 
 
 _ENTRY = (
@@ -103,6 +71,7 @@ _ENTRY = (
     Content.subject,
     Message.attempts,
     Message.next_attempt_at,
+    Message.lease_until,
     Message.expires_at,
     Message.sent_at,
     Message.last_code,
@@ -118,65 +87,13 @@ _ENTRY = (
 )
 
 
-def entries(
-    session: Session,
-    *,
-    status: Status | None,
-    recipient: str | None,
-    before: uuid.UUID | None,
-    limit: int,
-    kind: str | None = None,
-) -> list[Entry]:
-    """Messages, newest first, older than ``before``.
-
-    :param recipient: the whole address, or how it begins.
-    """
-    statement = _select_entries().order_by(Message.id.desc()).limit(limit)
-    if status is not None:
-        statement = statement.where(Message.status == status.value)
-    if recipient:
-        statement = statement.where(Message.recipient.startswith(recipient, autoescape=True))
-    if kind:
-        statement = statement.where(Message.kind == kind)
-    if before is not None:
-        statement = statement.where(Message.id < before)
-    return [_entry(row) for row in run(session, statement)]
-
-
-def details(session: Session, message_id: uuid.UUID) -> Details | None:
-    """One message, or None if there is none with this id."""
-    row = run(session, _select_entries().where(Message.id == message_id)).one_or_none()
-    if row is None:
-        return None
-    attempts = run(
-        session,
-        sa.select(
-            Attempt.number,
-            Attempt.worker,
-            Attempt.transport,
-            Attempt.host,
-            Attempt.address,
-            Attempt.tls_version,
-            Attempt.tls_cipher,
-            Attempt.phase,
-            Attempt.outcome,
-            Attempt.code,
-            Attempt.enhanced_code,
-            Attempt.cause,
-            Attempt.reply,
-            Attempt.started_at,
-            Attempt.duration_ms,
-        )
-        .where(Attempt.message_id == message_id)
-        .order_by(Attempt.number),
-    )
-    return Details(
-        entry=_entry(row),
-        attempts=tuple(AttemptEntry(*attempt) for attempt in attempts),
-        events=tuple(_events(session, message_id)),
-        content=contents.load(session, [message_id]).get(message_id),
-        seed=tokens.seed_of(session, message_id, only_open=True),
-    )
+def entries_of(session: Session, message_ids: Sequence[uuid.UUID]) -> list[Entry]:
+    """These messages, as far as they exist, in this order."""
+    if not message_ids:
+        return []
+    statement = select_entries().where(Message.id.in_(message_ids))
+    found = {row[0]: row for row in run(session, statement)}
+    return [to_entry(found[one]) for one in message_ids if one in found]
 
 
 def oldest_due_age(session: Session) -> timedelta:
@@ -199,14 +116,16 @@ def add_event(session: Session, message_id: uuid.UUID, *, actor: str, what: str)
     )
 
 
-def _select_entries() -> Any:
+def select_entries() -> Any:
+    """Messages with what :func:`to_entry` needs of them, and their content at hand."""
     # Any: the type of a SELECT of many columns differs between SQLAlchemy 2.0 and 2.1.
     return sa.select(*_ENTRY).select_from(
         sa.outerjoin(Message, Content, Content.message_id == Message.id)
     )
 
 
-def _entry(row: Sequence[Any]) -> Entry:
+def to_entry(row: Sequence[Any]) -> Entry:
+    """A row of :func:`select_entries`."""
     # The columns of _ENTRY are the fields of Entry, in their order, and then the placeholder.
     *values, placeholder = row
     entry = Entry(*values)
@@ -214,20 +133,3 @@ def _entry(row: Sequence[Any]) -> Entry:
     if subject is not None:
         subject = Rendered(subject, "", None, placeholder).masked().subject
     return replace(entry, status=Status(entry.status), subject=subject)
-
-
-def _events(session: Session, message_id: uuid.UUID) -> list[EventEntry]:
-    """What was noted, and when the link was first fetched."""
-    noted = run(
-        session,
-        sa.select(Event.at, Event.actor, Event.what).where(Event.message_id == message_id),
-    )
-    opened = run(
-        session,
-        sa.select(Token.opened_at).where(
-            Token.message_id == message_id, Token.opened_at.is_not(None)
-        ),
-    )
-    events = [EventEntry(*row) for row in noted]
-    events += [EventEntry(row[0], "visitor", "link_fetched") for row in opened]
-    return sorted(events, key=lambda event: event.at)

@@ -16,11 +16,13 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from flask_courier.core.errors import ConfigError
-from flask_courier.storage.dialect import UUID, LongText, UtcDateTime
+from flask_courier.storage.dialect import UUID, FoldedAddress, LongText, UtcDateTime
 
 _QUEUED = sa.text("status = 'queued'")
 _PROCESSING = sa.text("status = 'processing'")
 _LEASED = sa.text("lease_token IS NOT NULL")
+_PREPARED = sa.text("message_id_header IS NOT NULL")
+_RESENT = sa.text("resend_of IS NOT NULL")
 #: Compared to the byte, as everywhere else: the server's default takes ``a1``, ``A1`` and ``á1``
 #: for the same account.
 _MYSQL = {
@@ -65,8 +67,21 @@ class Message(CourierBase):
             sqlite_where=_LEASED,
         ),
         sa.Index("ix_courier_message_status", "status", "id"),
-        sa.Index("ix_courier_message_recipient", "recipient", "id"),
+        sa.Index("ix_courier_message_recipient", "recipient_folded", "id"),
+        sa.Index(
+            "ix_courier_message_header",
+            "message_id_header",
+            postgresql_where=_PREPARED,
+            sqlite_where=_PREPARED,
+        ),
         sa.Index("ix_courier_message_account", "account_ref", "kind", "id"),
+        sa.Index(
+            "ix_courier_message_resend",
+            "resend_of",
+            "id",
+            postgresql_where=_RESENT,
+            sqlite_where=_RESENT,
+        ),
         _MYSQL,
     )
 
@@ -76,6 +91,8 @@ class Message(CourierBase):
     status: Mapped[str] = mapped_column(sa.String(16))
     reason: Mapped[str | None] = mapped_column(sa.String(64))
     recipient: Mapped[str] = mapped_column(sa.String(320))
+    #: As ``core.accounts.search_key`` writes it.
+    recipient_folded: Mapped[str] = mapped_column(FoldedAddress)
     account_ref: Mapped[str | None] = mapped_column(sa.String(255))
     locale: Mapped[str | None] = mapped_column(sa.String(35))
     context: Mapped[dict[str, Any]] = mapped_column(sa.JSON())
@@ -163,6 +180,8 @@ class Token(CourierBase):
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime())
     opened_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
     consumed_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
+    #: Why it was consumed, as in ``core.tokens.Ending``.
+    ended_as: Mapped[str | None] = mapped_column(sa.String(16))
 
 
 class LimitCounter(CourierBase):

@@ -38,12 +38,27 @@ def notify(session: Session) -> None:
     Such commits wait for each other (a lock of the whole cluster, from the NOTIFY's commit to its
     end), so only applications whose worker is another process should ask for it.
     """
+    if is_due(session):
+        run(session, _NOTIFY)
+        note(session)
+
+
+def is_due(session: Session) -> bool:
+    """Whether :func:`notify` would do something: a statement may do the same, and say so."""
     # A prepared transaction may hold no NOTIFY (PostgreSQL's manual, PREPARE TRANSACTION).
     if session.get_bind().dialect.name != "postgresql" or session.twophase:
-        return
-    if not _is_notified(session):
-        run(session, _NOTIFY)
-        session.info[_NOTIFIED_KEY] = session.get_nested_transaction() or session.get_transaction()
+        return False
+    return not _is_notified(session)
+
+
+def announcement() -> sa.ColumnElement[Any]:
+    """NOTIFY as an expression."""
+    return sa.func.pg_notify(_CHANNEL, "")
+
+
+def note(session: Session) -> None:
+    """Remember that this transaction holds a NOTIFY."""
+    session.info[_NOTIFIED_KEY] = session.get_nested_transaction() or session.get_transaction()
 
 
 def _is_notified(session: Session) -> bool:

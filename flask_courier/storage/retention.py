@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from flask_courier.core.ids import first_id
-from flask_courier.core.status import FINAL, Status
+from flask_courier.core.status import FINAL, HANDED_OVER, Status
 from flask_courier.storage import tokens
 from flask_courier.storage.dialect import db_time, run
 from flask_courier.storage.models import Attempt, Content, Event, LimitCounter, Message, Token
@@ -24,6 +24,8 @@ from flask_courier.storage.uow import Database
 BATCH = 500
 #: What nobody got tells little, and anybody can make it: kept for a day.
 _UNRESOLVED = timedelta(days=1)
+#: Of requests for addresses without an account, so many: a flood of them must not fill the disk.
+MADE_UP = 10_000
 
 _FINAL = [status.value for status in FINAL]
 
@@ -62,11 +64,29 @@ def purge(
     return Purged(len(texts), len(old))
 
 
-def outlived(session: Session, *, now: datetime, retention: timedelta) -> list[uuid.UUID]:
-    """A batch of final messages that are older than they are kept; reads only."""
-    unresolved = Message.status == Status.SUPPRESSED.value
+def outlived(
+    session: Session, *, now: datetime, retention: timedelta, made_up: int = MADE_UP
+) -> list[uuid.UUID]:
+    """A batch of final messages that are older than they are kept; reads only.
+
+    :param made_up: how many requests for addresses without an account are kept.
+    """
+    unresolved = sa.and_(
+        Message.status == Status.SUPPRESSED.value,
+        # Somebody's doing, which the log has to show as long as anything else.
+        sa.or_(Message.reason.is_(None), Message.reason != HANDED_OVER),
+    )
     found = _older(session, first_id(now - _UNRESOLVED), unresolved)
+    found = found or _made_up(session, made_up)
     return found or _older(session, first_id(now - retention), Message.status.in_(_FINAL))
+
+
+def _made_up(session: Session, kept: int) -> list[uuid.UUID]:
+    """A batch of requests for addresses without an account, beyond the newest ``kept``."""
+    made_up = sa.and_(Message.status == Status.SUPPRESSED.value, Message.reason == "no_account")
+    newest = sa.select(Message.id).where(made_up).order_by(Message.id.desc()).offset(kept)
+    found = [row[0] for row in run(session, newest.limit(1))]
+    return [*found, *_older(session, found[0], made_up)] if found else []
 
 
 def _older(

@@ -65,7 +65,7 @@ def read(session: Session) -> Statistics:
         last_hour=outcomes(session, within=HOUR),
         last_day=outcomes(session, within=DAY),
         transports=transports.all_rows(session),
-        workers=_workers(session),
+        workers=all_workers(session),
     )
 
 
@@ -117,7 +117,7 @@ def _by_lane(session: Session) -> dict[Lane, int]:
     return {lane: counted.get(int(lane), 0) for lane in Lane}
 
 
-def _workers(session: Session) -> list[WorkerSeen]:
+def all_workers(session: Session) -> list[WorkerSeen]:
     """Those that were seen lately, the last one first."""
     statement = sa.select(Worker.name, Worker.kind, Worker.seen_at, db_time()).order_by(
         Worker.seen_at.desc(), Worker.name

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, aliased
 
 from flask_courier.core.replies import Outcome
 from flask_courier.core.status import Status
-from flask_courier.core.tokens import Key, Purpose, Seed
+from flask_courier.core.tokens import Ending, Key, Purpose, Seed
 from flask_courier.storage.bulk import Bulk
 from flask_courier.storage.dialect import db_time, run
 from flask_courier.storage.models import Attempt, Message, Token
@@ -31,24 +31,20 @@ class TokenRow:
     key_id: str
     fingerprint: str
     expires_at: datetime
+    address_key: str
+    #: Why it was consumed, or None.
+    ended_as: Ending | None
     #: Unused and unexpired, by the database's clock.
     open: bool
 
 
-@dataclass(frozen=True)
-class SeedRow:
-    """What a token can be derived from again, while its message is not final."""
-
-    seed: Seed
-    key_id: str
-
-
-_OPEN = sa.and_(Token.consumed_at.is_(None), Token.expires_at > db_time())
+#: A condition: unused and unexpired, by the database's clock.
+OPEN = sa.and_(Token.consumed_at.is_(None), Token.expires_at > db_time())
 
 
 def is_open_for(message_id: Any, *conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     """A condition: the message in column ``message_id`` has an open token."""
-    return sa.exists().where(Token.message_id == message_id, _OPEN, *conditions)
+    return sa.exists().where(Token.message_id == message_id, OPEN, *conditions)
 
 
 def has_fingerprint(fingerprints: Sequence[str]) -> sa.ColumnElement[bool]:
@@ -56,8 +52,7 @@ def has_fingerprint(fingerprints: Sequence[str]) -> sa.ColumnElement[bool]:
     return Token.fingerprint.in_(fingerprints)
 
 
-@dataclass(frozen=True)
-class NewToken:
+class NewToken(NamedTuple):
     """A token before it is stored."""
 
     key: Key
@@ -68,8 +63,14 @@ class NewToken:
     code_digest: str | None
     fingerprint: str
     lifetime: timedelta
-    #: False for a token that is handed over at once and never sent.
+    #: False for a token that is handed over at once and never sent, and for one that travels beside
+    #: another, which has the same seed.
     keep_seed: bool = True
+    #: Where it has been derived from the seed already.
+    token_id: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"NewToken({self.seed.purpose} of {self.message_id})"
 
 
 def add(session: Session, tokens: Sequence[NewToken]) -> None:
@@ -99,7 +100,7 @@ def _insert(lifetime: timedelta) -> Bulk:
 def _row(token: NewToken) -> dict[str, Any]:
     key, seed = token.key, token.seed
     return {
-        "digest": key.digest(key.token_id(seed)),
+        "digest": key.digest(token.token_id or key.token_id(seed)),
         "purpose": seed.purpose.value,
         "account_ref": token.account_ref,
         "address_key": token.address_key,
@@ -109,39 +110,6 @@ def _row(token: NewToken) -> dict[str, Any]:
         "key_id": key.id,
         "fingerprint": token.fingerprint,
     }
-
-
-def seed_of(session: Session, message_id: uuid.UUID, *, only_open: bool = False) -> SeedRow | None:
-    """The seed of the token that travels in the message, or None once it was wiped.
-
-    :param only_open: None also for a token that is used up or has run out.
-    """
-    return seeds_of(session, [message_id], only_open=only_open).get(message_id)
-
-
-def seeds_of(
-    session: Session, message_ids: Sequence[uuid.UUID], *, only_open: bool = False
-) -> dict[uuid.UUID, SeedRow]:
-    """The same for many messages; those without a seed are left out."""
-    statement = sa.select(Token.message_id, Token.purpose, Token.seed, Token.key_id).where(
-        Token.message_id.in_(message_ids),
-        Token.seed.is_not(None),
-        *([_OPEN] if only_open else []),
-    )
-    return {
-        message_id: SeedRow(Seed(Purpose(purpose), str(message_id), bytes.fromhex(seed)), key_id)
-        for message_id, purpose, seed, key_id in run(session, statement)
-    }
-
-
-def renew(session: Session, message_ids: Sequence[uuid.UUID], lifetime: timedelta) -> None:
-    """Start the lives of these tokens anew: they count from the attempt, not the request."""
-    run(
-        session,
-        sa.update(Token)
-        .where(Token.message_id.in_(message_ids), Token.consumed_at.is_(None))
-        .values(issued_at=db_time(), expires_at=db_time(lifetime)),
-    )
 
 
 def drop(session: Session, message_ids: Sequence[uuid.UUID]) -> None:
@@ -173,7 +141,7 @@ def find_by_code(
         Token.address_key.in_(address_keys),
         Token.code_digest.in_(code_digests),
         Token.issued_at > db_time(-lifetime),
-        _OPEN,
+        OPEN,
         ~_has_successor(),
     )
 
@@ -218,36 +186,69 @@ def _one(session: Session, *conditions: sa.ColumnElement[bool]) -> TokenRow | No
             Token.key_id,
             Token.fingerprint,
             Token.expires_at,
-            sa.case((_OPEN, 1), else_=0),
+            Token.address_key,
+            Token.ended_as,
+            sa.case((OPEN, 1), else_=0),
         )
         .where(*conditions)
         .limit(1),
     ).one_or_none()
     if row is None:
         return None
-    digest, purpose, account_ref, message_id, key_id, fingerprint, expires_at, is_open = row
+    digest, purpose, account_ref, message_id, key_id, fingerprint, expires_at, *rest = row
+    address_key, ended_as, is_open = rest
     known = (digest, Purpose(purpose), account_ref, message_id, key_id, fingerprint, expires_at)
-    return TokenRow(*known, bool(is_open))
+    ending = None if ended_as is None else Ending(ended_as)
+    return TokenRow(*known, address_key, ending, bool(is_open))
 
 
 def claim(session: Session, digest: str) -> bool:
     """Consume the token; True for exactly one caller, and only while it is open."""
-    statement = sa.update(Token).where(Token.digest == digest, _OPEN).values(consumed_at=db_time())
+    statement = sa.update(Token).where(Token.digest == digest, OPEN).values(_ended(Ending.USED))
     return run(session, statement).rowcount == 1
 
 
-def consume_others(session: Session, *, account_ref: str, purpose: Purpose) -> None:
-    """Consume every other open token of the account for this purpose."""
+def end(
+    session: Session,
+    *,
+    account_ref: str,
+    purposes: Collection[Purpose],
+    ending: Ending,
+    after: uuid.UUID | None = None,
+) -> None:
+    """Consume every open token of the account for these purposes.
+
+    :param after: only those of messages that were queued after this one.
+    """
+    conditions = [] if after is None else [Token.message_id > after]
     run(
         session,
         sa.update(Token)
         .where(
             Token.account_ref == account_ref,
-            Token.purpose == purpose.value,
+            Token.purpose.in_([purpose.value for purpose in purposes]),
             Token.consumed_at.is_(None),
+            *conditions,
         )
-        .values(consumed_at=db_time()),
+        .values(_ended(ending)),
     )
+
+
+def messages_of_used(
+    session: Session, *, account_ref: str, purpose: Purpose, since: datetime
+) -> list[uuid.UUID]:
+    """The messages whose tokens the account's owner has used for this purpose since then."""
+    statement = sa.select(Token.message_id).where(
+        Token.account_ref == account_ref,
+        Token.purpose == purpose.value,
+        Token.ended_as == Ending.USED.value,
+        Token.consumed_at >= since,
+    )
+    return [row[0] for row in run(session, statement)]
+
+
+def _ended(ending: Ending) -> dict[str, Any]:
+    return {"consumed_at": db_time(), "ended_as": ending.value}
 
 
 def mark_opened(session: Session, digest: str) -> None:
@@ -274,24 +275,5 @@ def close_undelivered(session: Session, message_ids: Sequence[uuid.UUID] | sa.Se
             Token.message_id.not_in(arrived.where(Attempt.message_id == Token.message_id)),
             Token.consumed_at.is_(None),
         )
-        .values(consumed_at=db_time()),
+        .values(_ended(Ending.UNDELIVERED)),
     )
-
-
-_WIPE = (
-    sa.update(Token)
-    .where(
-        Token.message_id.in_(sa.bindparam("ids", expanding=True, type_=Token.message_id.type)),
-        Token.seed.is_not(None),
-    )
-    .values(seed=None)
-)
-
-
-def wipe_seeds(session: Session, message_ids: Sequence[uuid.UUID] | sa.Select[Any]) -> None:
-    """Make the tokens of these messages underivable: they are in a mail, or will never be."""
-    if isinstance(message_ids, sa.Select):
-        marked = sa.update(Token).where(Token.message_id.in_(message_ids), Token.seed.is_not(None))
-        run(session, marked.values(seed=None))
-    else:
-        run(session, _WIPE, {"ids": list(message_ids)})

@@ -17,9 +17,9 @@ from sqlalchemy.orm import Session as Session  # noqa: PLC0414 - delivery names 
 from sqlalchemy.orm import SessionTransaction, sessionmaker
 
 from flask_courier.core.ids import fraction
-from flask_courier.storage import driver_errors
+from flask_courier.storage import driver_errors, notify
 from flask_courier.storage.dialect import SCHEMA_KEY, is_mysql
-from flask_courier.storage.notify import Subscription, notify
+from flask_courier.storage.notify import Subscription
 
 T = TypeVar("T")
 
@@ -63,12 +63,16 @@ class Database:
             return Subscription(session.get_bind().engine)
 
     @contextmanager
-    def unit_of_work(self) -> Iterator[Session]:
-        """A fresh session whose work is committed at the end, or not at all."""
+    def unit_of_work(self, *, reads: bool = True) -> Iterator[Session]:
+        """A fresh session whose work is committed at the end, or not at all.
+
+        :param reads: False for work that reads nothing that it has not written.
+        """
         with self.open_session() as session:
             self.bind(session)
-            if is_mysql(session.get_bind().dialect):
-                # REPEATABLE READ takes gap locks, over which claims deadlock.
+            if reads and is_mysql(session.get_bind().dialect):
+                # REPEATABLE READ takes gap locks, over which claims deadlock. To leave it and to
+                # come back costs four round trips.
                 session.connection(execution_options={"isolation_level": "READ COMMITTED"})
             try:
                 yield session
@@ -80,13 +84,14 @@ class Database:
                     error.hide_parameters = True
                 raise
 
-    def transact(self, work: Callable[[Session], T]) -> T:
+    def transact(self, work: Callable[[Session], T], *, reads: bool = True) -> T:
         """Run ``work`` in a unit of work; if it met another one, start again, once.
 
+        :param reads: as for :meth:`unit_of_work`.
         :raises Conflict: if the second run met another one too.
         """
         try:
-            with self.unit_of_work() as session:
+            with self.unit_of_work(reads=reads) as session:
                 return work(session)
         except DBAPIError as error:
             if not driver_errors.is_conflict(error):
@@ -94,7 +99,7 @@ class Database:
         # Whoever won is on its way: at once, this run would take its rows from it again.
         time.sleep(_PAUSE * (1 + fraction()))
         try:
-            with self.unit_of_work() as session:
+            with self.unit_of_work(reads=reads) as session:
                 return work(session)
         except DBAPIError as error:
             if driver_errors.is_conflict(error):
@@ -127,7 +132,12 @@ def note_enqueued(session: Session) -> None:
     if wake is not None:
         session.info[_PENDING_KEY] = wake
     if session.info.get(_NOTIFIES_KEY):
-        notify(session)
+        notify.notify(session)
+
+
+def announces(session: Session) -> bool:
+    """Whether what queues a message in this transaction has to announce it as well."""
+    return bool(session.info.get(_NOTIFIES_KEY)) and notify.is_due(session)
 
 
 def listen(factory: sessionmaker[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from babel import Locale
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -18,13 +20,13 @@ from werkzeug.security import check_password_hash
 from flask_courier.core.accounts import AccountState, AccountStore
 from flask_courier.core.clock import utc_now
 from flask_courier.core.errors import ConfigError
-from flask_courier.storage.accounts import (
+from flask_courier.storage.accounts import SQLAlchemyAccounts
+from flask_courier.storage.dialect import UtcDateTime
+from flask_courier.storage.quickstart import (
     QuickstartAccount,
     QuickstartAccounts,
     QuickstartBase,
-    SQLAlchemyAccounts,
 )
-from flask_courier.storage.dialect import UtcDateTime
 from flask_courier.storage.uow import Database
 from tests.databases import every_database
 from tests.site import Site
@@ -143,7 +145,7 @@ def test_is_an_account_store(site: Site) -> None:
         ("ada@example.com", "\N{FULLWIDTH LATIN CAPITAL LETTER A}da@example.com"),
     ],
 )
-def test_spelling_does_not_matter(
+def test_s28_spelling_does_not_matter(
     site: Site, find: Callable[[str], str | None], stored: str, asked: str
 ) -> None:
     """An account is found under every spelling of its address."""
@@ -166,7 +168,7 @@ def test_spelling_does_not_matter(
         ("mike@example.com", ""),
     ],
 )
-def test_look_alikes_are_not_found(
+def test_s28_look_alikes_are_not_found(
     site: Site, find: Callable[[str], str | None], stored: str, asked: str
 ) -> None:
     """CVE-2019-19844: what a collation takes for equal is not the same address."""
@@ -411,8 +413,9 @@ def test_state_of_a_full_model(site: Site, accounts: SQLAlchemyAccounts) -> None
         email_verified_at=moment,
         is_active=False,
         security_stamp="s",
+        locale="de-AT",
     )
-    expected = AccountState("ada@example.com", False, True, "h", "s", None)  # noqa: FBT003
+    expected = AccountState("ada@example.com", False, True, "h", "s", "de-AT")  # noqa: FBT003
     assert expected == accounts.state(user)
 
 
@@ -431,6 +434,16 @@ def test_stamp_of_any_type_is_text() -> None:
     )
     account = model(email="a", security_stamp=uuid.UUID(int=1))
     assert str(uuid.UUID(int=1)) == SQLAlchemyAccounts(model).state(account).security_stamp
+
+
+def test_locale_of_any_type_is_text() -> None:
+    """A locale that is an object of a library's is told as text, as Babel's is."""
+    model = plain(
+        **{name: make() for name, make in NEEDED.items()},
+        locale=mapped_column(sa.PickleType()),
+    )
+    account = model(email="a", locale=Locale("de", "AT"))
+    assert "de_AT" == SQLAlchemyAccounts(model).state(account).locale
 
 
 def test_password_goes_through_the_model(site: Site, accounts: SQLAlchemyAccounts) -> None:
@@ -535,3 +548,48 @@ def test_look_up_of_many_answers_as_one_by_one(site: Site, accounts: SQLAlchemyA
         expected = {a: accounts.reference(one) for a, one in alone.items() if one is not None}
         assert expected == accounts.references(session, asked)
         assert {"BOB@example.com", "Bob@example.com", "ada@example.com"} == expected.keys()
+
+
+class Switched(Keyed, Base):
+    """An account that is active for a reason of its own."""
+
+    __tablename__ = "account_switched"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+    @property
+    def is_active(self) -> bool:
+        """Not what a column says."""
+        return not self.email.startswith("off")
+
+
+class OwnState(SQLAlchemyAccounts):
+    """A store that knows more of an account than its columns."""
+
+    def state(self, account: Any) -> AccountState:
+        """Everybody speaks Latin."""
+        return dataclasses.replace(super().state(account), locale="la")
+
+
+@every_database
+@pytest.mark.parametrize(
+    ("model", "store", "key"),
+    [
+        (ByName, SQLAlchemyAccounts, "handle"),
+        (Switched, SQLAlchemyAccounts, "id"),
+        (ByName, OwnState, "handle"),
+    ],
+    ids=["columns", "property", "own"],
+)
+def test_states_of_many_are_those_of_each(
+    engine: sa.Engine, model: type[Any], store: type[SQLAlchemyAccounts], key: str
+) -> None:
+    """Whether columns are read or accounts are asked, the answer is what ``state`` says."""
+    accounts = store(model, id=key)
+    with session_on(engine, Base) as session:
+        for number, email in enumerate(("on@example.com", "off@example.com"), 1):
+            verified = datetime(2026, 1, 2) if number == 1 else None  # noqa: DTZ001 - the column's
+            row = {key: number if key == "id" else str(number), "email": email}
+            session.add(model(**row, password_hash="hash", email_verified_at=verified))
+        session.flush()
+        each = {name: accounts.state(accounts.get(session, name)) for name in ("1", "2")}
+        assert each == accounts.states(session, ["1", "2", "3"])

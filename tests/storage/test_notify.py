@@ -6,7 +6,7 @@ import selectors
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -14,8 +14,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from flask_courier.core.limits import Limit
 from flask_courier.storage.notify import CannotListen, Subscription, notify
+from flask_courier.storage.outbox import enqueue_limited
+from flask_courier.storage.uow import Database
 from tests.private_postgres import private_postgres
+from tests.queue_rows import message
 
 on_postgresql = pytest.mark.parametrize("database_name", ["postgresql"], indirect=True)
 on_others = pytest.mark.parametrize("database_name", ["sqlite", "mysql"], indirect=True)
@@ -107,6 +111,16 @@ def test_commit_notifies(session: Session, witness: Witness) -> None:
     notify(session)
     notify(session)
     session.commit()
+    assert 1 == witness.count()
+
+
+@on_postgresql
+def test_request_notifies(database: Database, witness: Witness) -> None:
+    """So does a request that is counted, queued and announced in one statement."""
+    limit = Limit(1, 60)
+    replace(database, notifies=True).transact(
+        lambda session: enqueue_limited(session, message(), key="a" * 64, within=(limit,))
+    )
     assert 1 == witness.count()
 
 

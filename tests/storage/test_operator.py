@@ -9,16 +9,20 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_courier.core.messages import Claim
+from flask_courier.core.actions import STATUSES, Action, Obstacle, Standing, obstacle
+from flask_courier.core.messages import Claim, Rendered
 from flask_courier.core.replies import Outcome
-from flask_courier.core.status import FINAL, Obstacle, Status
-from flask_courier.storage import attempts, dialect, log, outbox
-from flask_courier.storage.models import Event, Message, Token
+from flask_courier.core.status import FINAL, Status
+from flask_courier.flows import desk
+from flask_courier.storage import attempts, dialect, outbox
+from flask_courier.storage.details import details
+from flask_courier.storage.models import Content, Event, Message, Token
 from flask_courier.storage.outbox import operator
 from flask_courier.storage.uow import Conflict, Database
 from tests.databases import every_database
 from tests.queue_rows import (
     LEASE,
+    add_content,
     add_token,
     ago,
     at_once,
@@ -37,6 +41,7 @@ pytestmark = every_database
 ACTOR = "cli:ada"
 NOBODY = uuid.UUID(int=7)
 SLACK = timedelta(seconds=5)
+MAIL = Rendered("Hello", "hello", None, None)
 
 
 def retry(database: Database, message_id: uuid.UUID) -> Obstacle | None:
@@ -47,6 +52,13 @@ def retry(database: Database, message_id: uuid.UUID) -> Obstacle | None:
 def cancel(database: Database, message_id: uuid.UUID) -> Obstacle | None:
     """Cancel in a transaction."""
     return database.transact(lambda session: operator.cancel(session, message_id, actor=ACTOR))
+
+
+def delete_content(database: Database, message_id: uuid.UUID) -> Obstacle | None:
+    """Delete the content in a transaction."""
+    return database.transact(
+        lambda session: operator.delete_content(session, message_id, actor=ACTOR)
+    )
 
 
 def resend(
@@ -126,7 +138,43 @@ def test_rejected_is_never_retried(database: Database) -> None:
     assert isinstance(resend(database, message_id), uuid.UUID)
 
 
-@pytest.mark.parametrize("status", sorted(set(Status) - {Status.ABANDONED, Status.HELD}))
+def test_retry_of_what_waits_is_due_at_once(database: Database) -> None:
+    """What waits for its next attempt is due now; its life and its attempts are what they were."""
+    message_id = enqueue(database, delay=timedelta(minutes=20))
+    change(database, message_id, attempts=2, reason="deferred")
+    before = row(database, message_id)
+    assert ([], None) == (claim(database), retry(database, message_id))
+    kept = row(database, message_id)
+    assert (2, "deferred", before.expires_at) == (kept.attempts, kept.reason, kept.expires_at)
+    assert [(message_id, ACTOR, "hurried")] == events(database)
+    assert [message_id] == ids(claim(database))
+
+
+def test_retry_after_a_hurry_gives_the_original_life(database: Database) -> None:
+    """That it was hurried once takes nothing from the life that a later retry gives."""
+    message_id = enqueue(database, delay=timedelta(minutes=20))
+    retry(database, message_id)
+    change(
+        database,
+        message_id,
+        status="abandoned",
+        created_at=ago(days=1),
+        expires_at=ago(days=1, minutes=-30),
+    )
+    retry(database, message_id)
+    left = row(database, message_id).expires_at - database.transact(dialect.now)
+    assert timedelta(minutes=30) - SLACK < left <= timedelta(minutes=30)
+
+
+def test_retry_of_what_is_due(database: Database) -> None:
+    """What a worker may take at any moment has nothing to gain, and stays as it is."""
+    message_id = enqueue(database)
+    before = row(database, message_id)
+    assert Obstacle.DUE is retry(database, message_id)
+    assert (before, []) == (row(database, message_id), events(database))
+
+
+@pytest.mark.parametrize("status", sorted(set(Status) - STATUSES[Action.RETRY]))
 def test_retry_of_other_statuses(database: Database, status: Status) -> None:
     """What waits, is on its way or was never to be sent is not retried, and stays as it is."""
     message_id = message_in(database, status, attempts=2)
@@ -135,7 +183,7 @@ def test_retry_of_other_statuses(database: Database, status: Status) -> None:
     assert (before, []) == (row(database, message_id), events(database))
 
 
-@pytest.mark.parametrize("act", [retry, cancel, resend])
+@pytest.mark.parametrize("act", [retry, cancel, resend, delete_content])
 def test_unknown_message(database: Database, act: Any) -> None:
     """An id that no message has is said to have none."""
     assert Obstacle.NOT_FOUND is act(database, NOBODY)
@@ -224,6 +272,106 @@ def test_key_of_another_message_is_refused(database: Database) -> None:
     assert Obstacle.KEY_TAKEN is resend(database, other, "a")
 
 
+def test_resend_by_who_knows_of_all_resends(database: Database) -> None:
+    """Of two operators who saw the same page one sends it anew, and the other is told."""
+    message_id = message_in(database, Status.SENT)
+
+    def knowing(count: int) -> uuid.UUID | Obstacle:
+        return database.transact(
+            lambda session: operator.resend(session, message_id, actor=ACTOR, known=count)
+        )
+
+    first, second, third = knowing(0), knowing(0), knowing(1)
+    assert [Obstacle.RESENT] == [one for one in (first, second, third) if isinstance(one, Obstacle)]
+    assert Obstacle.RESENT is second
+    assert 3 == len(rows(database, Message.id))
+
+
+@pytest.mark.parametrize("status", sorted(FINAL))
+def test_delete_content_keeps_the_row(database: Database, status: Status) -> None:
+    """The text of what is done is gone at once, its row stays, and the log knows by whom."""
+    message_id = message_in(database, status)
+    add_content(database, message_id, MAIL)
+    before = row(database, message_id)
+    assert delete_content(database, message_id) is None
+    assert (before, []) == (row(database, message_id), rows(database, Content.message_id))
+    assert [(message_id, ACTOR, "content_deleted")] == events(database)
+    assert Obstacle.NO_CONTENT is delete_content(database, message_id)
+
+
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.PROCESSING])
+def test_delete_content_of_what_is_not_done(database: Database, status: Status) -> None:
+    """What may still be sent keeps its text: it would be sent as another mail."""
+    message_id = message_in(database, status)
+    add_content(database, message_id, MAIL)
+    assert Obstacle.WRONG_STATUS is delete_content(database, message_id)
+    assert 1 == len(rows(database, Content.message_id))
+
+
+@pytest.mark.parametrize("action", Action)
+@pytest.mark.parametrize("status", Status)
+@pytest.mark.parametrize("reason", [None, "rejected"])
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("written", [False, True])
+def test_what_is_said_to_be_possible_is_done(
+    database: Database,
+    action: Action,
+    status: Status,
+    reason: str | None,
+    *,
+    waits: bool,
+    written: bool,
+) -> None:
+    """What the table of ``core.actions`` says is what an action comes to."""
+    message_id = enqueue(database, delay=timedelta(hours=waits))
+    change(database, message_id, status=status.value, reason=reason)
+    if written:
+        add_content(database, message_id, MAIL)
+    said = obstacle(action, Standing(status, reason, is_due=not waits, has_content=written))
+    answer = database.transact(lambda session: desk.act(session, action, message_id, actor=ACTOR))
+    assert (said, said is None) == (answer.why_not, answer.done)
+
+
+def test_many_at_once(database: Database) -> None:
+    """Each of many gets its own answer, in the order that was asked for; one ID twice is one."""
+    held, sent = message_in(database, Status.HELD), message_in(database, Status.SENT)
+    asked = [sent, NOBODY, held, sent]
+    answers = desk.act_on_all(database, Action.RETRY, asked, actor=ACTOR)
+    assert [
+        (sent, Obstacle.WRONG_STATUS),
+        (NOBODY, Obstacle.NOT_FOUND),
+        (held, None),
+    ] == [(answer.id, answer.why_not) for answer in answers]
+
+
+def test_many_are_sent_anew_once(database: Database) -> None:
+    """Of many, what was sent anew before is left out, however it came to that."""
+    once, never = message_in(database, Status.SENT), message_in(database, Status.SENT)
+    resend(database, once)
+    for expected in ([Obstacle.RESENT, None], [Obstacle.RESENT] * 2):
+        answers = desk.act_on_all(database, Action.RESEND, [once, never], actor=ACTOR)
+        assert expected == [answer.why_not for answer in answers]
+    assert 4 == len(rows(database, Message.id))
+
+
+def test_two_operators_with_many(database: Database) -> None:
+    """Two that act on the same messages share them, in whatever order; nothing is done twice."""
+    message_ids = [message_in(database, Status.SENT) for _ in range(120)]
+
+    def work(number: int) -> set[uuid.UUID]:
+        asked = message_ids[:: 1 if number else -1]
+        done: set[uuid.UUID] = set()
+        while asked:
+            answers = desk.act_on_all(database, Action.RESEND, asked, actor=ACTOR)
+            done |= {answer.id for answer in answers if answer.done}
+            asked = [answer.id for answer in answers if answer.why_not is Obstacle.BUSY]
+        return done
+
+    first, second = at_once(2, work)
+    assert (set(message_ids), set()) == (first | second, first & second)
+    assert 240 == len(rows(database, Message.id))
+
+
 def test_rollback_undoes_an_action(database: Database) -> None:
     """An action and its event stand or fall with their transaction."""
     message_id = enqueue(database)
@@ -248,9 +396,9 @@ def test_log_shows_the_action(database: Database) -> None:
     """Who did what is among the events of the message."""
     message_id = message_in(database, Status.HELD)
     retry(database, message_id)
-    details = database.transact(lambda session: log.details(session, message_id))
-    assert details is not None
-    assert [(ACTOR, "retried")] == [(event.actor, event.what) for event in details.events]
+    found = database.transact(lambda session: details(session, message_id))
+    assert found is not None
+    assert [(ACTOR, "retried")] == [(event.actor, event.what) for event in found.events]
 
 
 def test_take_claims_this_message_alone(database: Database) -> None:
@@ -300,7 +448,7 @@ def test_retries_at_once_are_one(database: Database) -> None:
     """Of many that retry a message at the same time one does it, and one event says so."""
     message_id = message_in(database, Status.HELD)
     answers = at_once(4, lambda _: patiently(retry, database, message_id))
-    assert [None, *[Obstacle.WRONG_STATUS] * 3] == sorted(answers, key=str)
+    assert [None, *[Obstacle.DUE] * 3] == sorted(answers, key=str)
     assert 1 == len(events(database))
 
 

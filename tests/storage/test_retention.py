@@ -71,6 +71,19 @@ def test_unresolved_messages_are_kept_a_day(database: Database) -> None:
     assert [old(database, 1.1, Status.SUPPRESSED)] == outlived(database)
 
 
+def test_made_up_addresses_are_bounded(database: Database) -> None:
+    """Of requests for addresses without an account the newest are kept, whatever there is else."""
+    made_up = [old(database, days / 100, Status.SUPPRESSED) for days in (5, 4, 3, 2)]
+    for message_id in made_up:
+        change(database, message_id, reason="no_account")
+    others = [old(database, 0.06, Status.SUPPRESSED), old(database, 0.07)]
+    found = database.transact(
+        lambda session: retention.outlived(session, now=NOW, retention=DAYS_90, made_up=2)
+    )
+    assert (set(made_up[:2]), 2) == (set(found), len(found))
+    assert not set(others) & set(found)
+
+
 def test_working_link_is_not_forgotten(database: Database) -> None:
     """A message whose link still works stays until it does not."""
     message_id = old(database, 91)
@@ -121,7 +134,7 @@ def sent() -> dict[str, object]:
         **dict.fromkeys(names, NOW),
         "kind": "k",
         "status": "sent",
-        "recipient": "a@b.example",
+        **dict.fromkeys(("recipient", "recipient_folded"), "a@b.example"),
         "context": {},
         **dict.fromkeys(("lane", "attempts", "claims"), 0),
     }

@@ -13,8 +13,8 @@ from flask_courier.core.messages import Claim
 from flask_courier.core.replies import Outcome
 from flask_courier.core.retry import Decision
 from flask_courier.core.status import Status
-from flask_courier.core.tokens import Purpose, Seed
-from flask_courier.storage import dialect, outbox, tokens
+from flask_courier.core.tokens import Ending, Purpose, Seed
+from flask_courier.storage import dialect, outbox, seeds, tokens
 from flask_courier.storage.models import Message, Token
 from flask_courier.storage.uow import Conflict, Database, Session
 from tests.databases import every_database
@@ -67,13 +67,27 @@ def find_by_code(database: Database, **changes: Any) -> tokens.TokenRow | None:
     )
 
 
+def renew(session: Session) -> None:
+    """Give the token of the message another hour."""
+    seeds.renew(session, [MESSAGE], purpose=Purpose.RECOVERY, lifetime=HOUR)
+
+
 def test_found_token(database: Database) -> None:
     """A row tells account, message, key and end of a token, and that it is open."""
     digest = add_token(database, MESSAGE)
     found = find(database, digest)
     assert found is not None
     expected = tokens.TokenRow(
-        digest, Purpose.RECOVERY, "1", MESSAGE, KEY.id, "fingerprint", found.expires_at, open=True
+        digest,
+        Purpose.RECOVERY,
+        "1",
+        MESSAGE,
+        KEY.id,
+        "fingerprint",
+        found.expires_at,
+        "address",
+        None,
+        open=True,
     )
     assert expected == found
     left = found.expires_at - database.transact(dialect.now)
@@ -126,7 +140,7 @@ def test_rolled_back_claim_leaves_the_token(database: Database) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "is_open"), [(-30, True), (0, False), (1, False)])
-def test_token_ends_by_the_databases_clock(
+def test_s07_token_ends_by_the_databases_clock(
     database: Database, seconds: int, *, is_open: bool
 ) -> None:
     """A token is open before its end, and neither found open nor consumed from then on."""
@@ -140,22 +154,18 @@ def test_token_ends_by_the_databases_clock(
 def test_seed_derives_the_token_again(database: Database) -> None:
     """While its message is not final, a row leads back to the token's seed and key."""
     digest = add_token(database, MESSAGE)
-    found = database.transact(lambda session: tokens.seed_of(session, MESSAGE))
-    assert tokens.SeedRow(Seed(Purpose.RECOVERY, str(MESSAGE), ENTROPY), KEY.id) == found
-    assert found is not None
-    assert digest == KEY.digest(KEY.token_id(found.seed))
+    found = database.transact(lambda session: seeds.find_all(session, [MESSAGE]))
+    assert {MESSAGE: seeds.SeedRow(Seed(Purpose.RECOVERY, str(MESSAGE), ENTROPY), KEY.id)} == found
+    assert digest == KEY.digest(KEY.token_id(found[MESSAGE].seed))
 
 
 def test_wiped_seed_derives_nothing(database: Database) -> None:
     """After the wipe of its message nothing leads to the token; other messages keep theirs."""
     add_token(database, MESSAGE)
     add_token(database, OTHER)
-    database.transact(lambda session: tokens.wipe_seeds(session, [MESSAGE]))
-    seeds = [
-        database.transact(lambda session, m=m: tokens.seed_of(session, m))  # type: ignore[misc]
-        for m in (MESSAGE, OTHER)
-    ]
-    assert [None, tokens.SeedRow(Seed(Purpose.RECOVERY, str(OTHER), ENTROPY), KEY.id)] == seeds
+    database.transact(lambda session: seeds.wipe(session, [MESSAGE]))
+    found = database.transact(lambda session: seeds.find_all(session, [MESSAGE, OTHER]))
+    assert {OTHER: seeds.SeedRow(Seed(Purpose.RECOVERY, str(OTHER), ENTROPY), KEY.id)} == found
 
 
 def test_token_handed_over_at_once_keeps_no_seed(database: Database) -> None:
@@ -168,7 +178,7 @@ def test_renewed_token_lives_from_now(database: Database) -> None:
     """A renewal counts from the attempt: an expired token is open again for its lifetime."""
     digest = add_token(database, MESSAGE)
     change_token(database, digest, issued_at=ago(hours=1), expires_at=ago(minutes=30))
-    database.transact(lambda session: tokens.renew(session, [MESSAGE], HOUR))
+    database.transact(renew)
     [(issued, expires)] = rows(database, Token.issued_at, Token.expires_at)
     now = database.transact(dialect.now)
     assert timedelta(0) <= now - issued < timedelta(seconds=30)
@@ -180,7 +190,7 @@ def test_consumed_token_is_not_renewed(database: Database) -> None:
     digest = add_token(database, MESSAGE)
     claim(database, digest)
     before = rows(database, Token.expires_at)
-    database.transact(lambda session: tokens.renew(session, [MESSAGE], HOUR))
+    database.transact(renew)
     assert (False, before) == (claim(database, digest), rows(database, Token.expires_at))
 
 
@@ -232,7 +242,9 @@ def test_consuming_others_spares_other_accounts_and_purposes(database: Database)
         add_token(database, MESSAGE, purpose=Purpose.VERIFICATION, entropy=b"3" * 16),
     ]
     database.transact(
-        lambda session: tokens.consume_others(session, account_ref="1", purpose=Purpose.RECOVERY)
+        lambda session: tokens.end(
+            session, account_ref="1", purposes=[Purpose.RECOVERY], ending=Ending.REPLACED
+        )
     )
     assert [False, False] == [claim(database, digest) for digest in ended]
     assert [True, True] == [claim(database, digest) for digest in spared]
@@ -243,7 +255,9 @@ def test_consuming_spares_a_reference_that_looks_alike(database: Database, other
     """No collation ends the tokens of an account that differs by case or accent."""
     spared = add_token(database, MESSAGE, account_ref=other)
     database.transact(
-        lambda session: tokens.consume_others(session, account_ref="a1", purpose=Purpose.RECOVERY)
+        lambda session: tokens.end(
+            session, account_ref="a1", purposes=[Purpose.RECOVERY], ending=Ending.REPLACED
+        )
     )
     assert claim(database, spared)
 
@@ -409,10 +423,10 @@ def test_seeds_of_many_messages(database: Database) -> None:
     """Each seed is answered for its message; a message without one is left out."""
     for message_id in (MESSAGE, OTHER):
         add_token(database, message_id)
-    database.transact(lambda session: tokens.wipe_seeds(session, [OTHER]))
-    found = database.transact(lambda session: tokens.seeds_of(session, [MESSAGE, OTHER]))
+    database.transact(lambda session: seeds.wipe(session, [OTHER]))
+    found = database.transact(lambda session: seeds.find_all(session, [MESSAGE, OTHER]))
     seed = Seed(Purpose.RECOVERY, str(MESSAGE), ENTROPY)
-    assert {MESSAGE: tokens.SeedRow(seed, KEY.id)} == found
+    assert {MESSAGE: seeds.SeedRow(seed, KEY.id)} == found
 
 
 def test_mail_without_a_code_retires_none(database: Database) -> None:

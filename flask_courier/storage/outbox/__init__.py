@@ -12,7 +12,16 @@ from flask_courier.storage.outbox.claims import (
     reclaim_expired_leases,
     retake,
 )
-from flask_courier.storage.outbox.queue import enqueue, expire_overdue, supersede
+from flask_courier.storage.outbox.limited import enqueue_limited
+from flask_courier.storage.outbox.queue import (
+    Queued,
+    enqueue,
+    expire_overdue,
+    find_queued,
+    record_handed_over,
+    supersede,
+    withdraw,
+)
 from flask_courier.storage.outbox.results import (
     LeaseLost,
     Prepared,
@@ -28,19 +37,24 @@ from flask_courier.storage.outbox.results import (
 __all__ = [
     "LeaseLost",
     "Prepared",
+    "Queued",
     "Settlement",
     "claim",
     "close",
     "enqueue",
+    "enqueue_limited",
     "expire_overdue",
+    "find_queued",
     "give_back",
     "hold",
     "keep_history",
     "prepared",
     "reclaim_expired_leases",
     "record",
+    "record_handed_over",
     "refund",
     "release",
     "retake",
     "supersede",
+    "withdraw",
 ]

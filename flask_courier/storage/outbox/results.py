@@ -11,11 +11,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from flask_courier.core.accounts import search_key
 from flask_courier.core.messages import Claim, Rendered, SendResult
 from flask_courier.core.retry import Decision
 from flask_courier.core.retry import counts as uses_attempt
 from flask_courier.core.status import FINAL, Status, advance
-from flask_courier.storage import attempts, contents, tokens
+from flask_courier.storage import attempts, contents, seeds, tokens
 from flask_courier.storage.bulk import Bulk
 from flask_courier.storage.conditions import IS_PROCESSING, held
 from flask_courier.storage.dialect import db_time, run
@@ -26,16 +27,19 @@ _ERROR_LIMIT = 512
 _PREPARED = Bulk(
     {
         "id": Message.id,
+        "lease_token": Message.lease_token,
         "recipient": Message.recipient,
+        "recipient_folded": Message.recipient_folded,
         "account_ref": Message.account_ref,
         "message_id_header": Message.message_id_header,
         "prepared_at": Message.prepared_at,
     },
     lambda row: (
         sa.update(Message)
-        .where(Message.id == row.id)
+        .where(Message.id == row.id, Message.lease_token == row.lease_token, IS_PROCESSING)
         .values(
             recipient=row.recipient,
+            recipient_folded=row.recipient_folded,
             account_ref=row.account_ref,
             message_id_header=row.message_id_header,
             prepared_at=row.prepared_at,
@@ -70,6 +74,10 @@ _SENT = Bulk(
 )
 
 
+class LeaseLost(Exception):
+    """Not every message was still held; nothing may be committed. Ask ``hold`` which ones are."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """What was rendered for a claim."""
@@ -93,22 +101,26 @@ class Settlement:
 
 
 def prepared(session: Session, mails: Sequence[Prepared], *, date: Any) -> None:
-    """Store what was rendered; the claims must be held.
+    """Store what was rendered.
 
     :param date: the database's time, which the ``Date`` field of each mail will show.
+    :raises LeaseLost: if not every claim is still held.
     """
     contents.store(session, [(mail.claim.id, mail.rendered) for mail in mails])
     rows = [
         {
             "id": mail.claim.id,
+            "lease_token": mail.claim.lease_token,
             "recipient": mail.recipient,
+            "recipient_folded": search_key(mail.recipient),
             "account_ref": mail.account_ref,
             "message_id_header": mail.message_id_header,
             "prepared_at": date,
         }
         for mail in mails
     ]
-    _PREPARED.run(session, rows)
+    if _PREPARED.run(session, rows).rowcount != len(rows):
+        raise LeaseLost
 
 
 def close(
@@ -137,10 +149,6 @@ def release(
     return _settle(session, claim, Decision(Status.QUEUED, reason), values)
 
 
-class LeaseLost(Exception):
-    """Not every message was still held; nothing may be committed. Ask ``hold`` which ones are."""
-
-
 def record(
     session: Session,
     settlements: Sequence[Settlement],
@@ -160,7 +168,7 @@ def record(
             raise LeaseLost
     with_token = [one.claim.id for one in sent if one.carries_token]
     if with_token and not keep_seed:
-        tokens.wipe_seeds(session, with_token)
+        seeds.wipe(session, with_token)
     attempts.add(session, [(one.claim.id, one.result) for one in settlements], worker=worker)
 
 
@@ -240,7 +248,7 @@ def _settle(
     )
     settled = run(session, statement).rowcount == 1
     if settled and decision.status in FINAL and not keep_seed:
-        tokens.wipe_seeds(session, [claim.id])
+        seeds.wipe(session, [claim.id])
     if settled and decision.status in (Status.ABANDONED, Status.EXPIRED):
         tokens.close_undelivered(session, [claim.id])
     return settled
