@@ -53,7 +53,13 @@ class Carrier:
     #: Called for every accepted mail, with what makes it readable for whoever records it.
     on_accepted: Callable[[Callable[[], RecordedMessage]], None] | None
 
-    async def carry(self, parcel: Parcel, sessions: int, before: Result | None) -> Result:
+    async def carry(
+        self,
+        parcel: Parcel,
+        sessions: int,
+        before: Result | None,
+        follow: Callable[[], Parcel | None],
+    ) -> Result:
         """Send ``parcel``; answer what its result leads to, which holds None if it is nothing.
 
         A result that was good news may still be on its way into the database: the next parcel of
@@ -62,15 +68,17 @@ class Carrier:
         :param sessions: how many sessions are busy, this one included.
         :param before: the result of the session's parcel before. The final dot waits for it, so
             that a crash repeats at most one mail for each session.
+        :param follow: as :meth:`flask_courier.delivery.transport.Transport.send` takes it.
         """
         claim = parcel.claim
         probing = self.hands.is_probe(claim)
         result = _nothing()
         try:
             if self.hands.is_held(claim):
-                result = await self._carry(parcel, sessions, before)
+                result = await self._carry(parcel, sessions, before, follow)
             else:
                 # It has waited here for longer than it lives, or than its lease lasts.
+                self.transport.withdraw(parcel)
                 await self._try([claim], self.ledger.give_back, [claim])
         finally:
             result.add_done_callback(lambda _: self.hands.drop(claim))
@@ -88,11 +96,22 @@ class Carrier:
         if probing:
             await self._try(claims, self.leave_turn)
 
-    async def _carry(self, parcel: Parcel, sessions: int, before: Result | None) -> Result:
+    def withdraw(self, parcel: Parcel) -> None:
+        """Put a parcel that ``follow`` answered back among those that wait."""
+        self.transport.withdraw(parcel)
+        self.hands.put_back(parcel)
+
+    async def _carry(
+        self,
+        parcel: Parcel,
+        sessions: int,
+        before: Result | None,
+        follow: Callable[[], Parcel | None],
+    ) -> Result:
         claim = parcel.claim
         try:
             self.recorder.expected = sessions
-            result = await self._send(parcel, sessions, before)
+            result = await self._send(parcel, sessions, before, follow)
             delivery = Delivery(
                 claim, result, parcel.credentials is not None, self.hands.is_probe(claim)
             )
@@ -116,7 +135,13 @@ class Carrier:
         if result.outcome is Outcome.ACCEPTED and self.on_accepted is not None:
             self.on_accepted(partial(_recorded, parcel))
 
-    async def _send(self, parcel: Parcel, sessions: int, before: Result | None) -> SendResult:
+    async def _send(
+        self,
+        parcel: Parcel,
+        sessions: int,
+        before: Result | None,
+        follow: Callable[[], Parcel | None],
+    ) -> SendResult:
         started, begun = time.monotonic(), utc_now()
         past_dot = False
 
@@ -132,7 +157,7 @@ class Carrier:
 
         self.pace.started(started)
         try:
-            result = await self.transport.send(parcel, is_held=is_held, ready=ready)
+            result = await self.transport.send(parcel, is_held=is_held, ready=ready, follow=follow)
         except asyncio.CancelledError:
             # The drain is over. What the server may have is unknown; the rest was dropped with the
             # connection (RFC 5321 section 4.1.1.10).
@@ -154,7 +179,7 @@ class Carrier:
         while not before.done() and self.hands.is_held(claim):
             if waits >= (_PATIENCE_AWAY if self.recorder.in_trouble else _PATIENCE):
                 return
-            await asyncio.wait([before], timeout=1.0)
+            await self.recorder.wait(before)
             waits += 1
 
     def _set_pace(self, result: SendResult, sessions: int) -> None:
@@ -178,6 +203,38 @@ class Carrier:
                 told(error),
                 extra={"action": "release_failed", "message_id": str(claims[0].id)},
             )
+
+
+@dataclass
+class Upcoming:
+    """What one session sends next, and whether the server has been told so."""
+
+    take: Callable[[], Parcel | None]
+    may_announce: Callable[[], bool]
+    _announced: Parcel | None = None
+
+    @property
+    def is_announced(self) -> bool:
+        """Whether there is a parcel that the server has been told of."""
+        return self._announced is not None
+
+    def announce(self) -> Parcel | None:
+        """The parcel to tell the server of now, if any."""
+        if self._announced is None and self.may_announce():
+            self._announced = self.take()
+        return self._announced
+
+    def next(self) -> Parcel | None:
+        """The parcel to send now: the one that was announced before all others."""
+        parcel, self._announced = self._announced or self.take(), None
+        return parcel
+
+    def leave(self, carrier: Carrier) -> bool:
+        """Leave what was announced to another session; answer whether there was anything."""
+        parcel, self._announced = self._announced, None
+        if parcel is not None:
+            carrier.withdraw(parcel)
+        return parcel is not None
 
 
 def _nothing() -> Result:
@@ -211,7 +268,7 @@ def _recorded(parcel: Parcel) -> RecordedMessage:
     mail = filled(parcel)
     token = code = link = None
     if parcel.credentials is not None:
-        token, code = parcel.credentials.token.value, parcel.credentials.code.value
+        token, code, _ = parcel.credentials.values
         link = next((word for word in mail.text.split() if token in word), None)
     return RecordedMessage(
         parcel.claim.kind, parcel.recipient, mail.subject, mail.text, mail.html, link, token, code

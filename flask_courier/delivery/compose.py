@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from email import policy
 from email.utils import format_datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import MappingProxyType
 
 import idna
@@ -20,8 +20,8 @@ import idna
 from flask_courier.core.accounts import ADDRESS_LIMIT
 from flask_courier.core.config import Sender
 from flask_courier.core.errors import RenderError
-from flask_courier.core.messages import Parcel, Rendered
-from flask_courier.core.providers import completed
+from flask_courier.core.messages import Mail, Rendered
+from flask_courier.core.providers import always, completed, tracking_off
 from flask_courier.delivery.encode import encode_body, encode_mailbox, encode_text, fold
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -43,8 +43,21 @@ _ADDRESS = re.compile(rf'(?:{_DOT_ATOM}|"(?:[ !#-\[\]-~]|\\[ -~])*")@(?:{_DOT_AT
 _FIXED = "Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
 
 
+def composer(host: str, *, sender: Sender, headers: Mapping[str, str]) -> Callable[[Mail], bytes]:
+    """What composes every mail that goes out by the SMTP server at ``host``.
+
+    :param headers: what the application adds; what the provider there needs comes on top.
+    """
+    return partial(
+        compose,
+        sender=sender,
+        headers=completed(headers, always(host)),
+        link_headers=tracking_off(host),
+    )
+
+
 def compose(
-    parcel: Parcel,
+    parcel: Mail,
     *,
     sender: Sender,
     headers: Mapping[str, str],
@@ -79,11 +92,11 @@ def compose(
         raise RenderError(_BAD_TEXT) from None
 
 
-def filled(parcel: Parcel) -> Rendered:
-    """The mail with its token and code put in."""
+def filled(parcel: Mail) -> Rendered:
+    """The mail with its tokens and its code put in."""
     if parcel.credentials is None:
         return parcel.rendered
-    return parcel.rendered.fill(parcel.credentials.token.value, parcel.credentials.code.value)
+    return parcel.rendered.fill(*parcel.credentials.values)
 
 
 def wire_address(address: str) -> str:

@@ -79,6 +79,10 @@ class Hands:
                 return self._ready[lane].popleft()
         return None
 
+    def put_back(self, parcel: Parcel) -> None:
+        """Let a parcel that was taken, and not started, be the next of its lane."""
+        self._ready[Lane(parcel.claim.lane)].appendleft(parcel)
+
     def renew(self, claims: Iterable[Claim], until: float) -> None:
         """The leases of ``claims`` have been renewed; those of the others are lost."""
         for claim in claims:

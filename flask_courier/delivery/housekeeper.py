@@ -31,7 +31,9 @@ class Housekeeper:
         while True:
             if not self.recorder.in_trouble:
                 await self._renew()
-                await self.attempt(self.ledger.purge)
+                # A flood makes more rows in a round than one batch holds.
+                while await self.attempt(self.ledger.purge):
+                    await self._renew()
             await asyncio.sleep(self._interval)
 
     async def keep_leases(self) -> None:

@@ -218,8 +218,12 @@ class Intake:
 
     def _batch(self, claims: list[Claim]) -> Batch:
         """Prepare the claims together; if that fails, each by itself, and put off who fails."""
+        prepare = self._preparer.batch
         try:
-            return self._database.transact(lambda session: self._preparer.batch(session, claims))
+            try:
+                return self._database.transact(lambda s: prepare(s, claims, fresh=True))
+            except outbox.LeaseLost:
+                return self._database.transact(lambda s: prepare(s, claims))
         except Exception as error:  # noqa: BLE001 - one message may raise anything
             if len(claims) == 1:
                 self._unforeseen(claims[0], error)

@@ -169,15 +169,15 @@ class Ledger:
 
         return self.database.transact(work), until
 
-    def purge(self) -> None:
-        """Forget one batch of what is older than it is kept."""
+    def purge(self) -> bool:
+        """Forget one batch of what is older than it is kept; answer whether there may be more."""
         config, now = self.preparer.config, utc_now()
-        windows = [limit.seconds for limit in (*config.recipient_limit, *config.requester_limit)]
-        retention.purge(
+        purged = retention.purge(
             self.database,
             now=now,
             contents=config.content_retention,
             messages=config.retention,
-            counters=timedelta(seconds=max(_DAY, *windows)),
+            counters=config.longest_window,
         )
         self.database.transact(lambda session: transports.forget(session, config.retention))
+        return max(purged.messages, purged.contents) >= retention.BATCH

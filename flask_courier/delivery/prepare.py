@@ -17,6 +17,7 @@ from typing import Any
 
 import jinja2
 
+from flask_courier.catalogues import Catalogues
 from flask_courier.core import links
 from flask_courier.core.config import CourierConfig
 from flask_courier.core.errors import RenderError
@@ -32,9 +33,10 @@ from flask_courier.core.messages import (
     Rendered,
 )
 from flask_courier.core.status import Status
-from flask_courier.core.tokens import Key, KeyRing, Seed
+from flask_courier.core.tokens import KeyRing, Purpose
+from flask_courier.delivery.budget import HourlyBudget
 from flask_courier.delivery.render import UnknownKind, render
-from flask_courier.storage import contents, dialect, outbox, tokens
+from flask_courier.storage import contents, dialect, outbox, seeds, tokens
 from flask_courier.storage.uow import Session
 
 logger = logging.getLogger("flask_courier.worker")
@@ -65,6 +67,10 @@ class Batch:
     settled: Counter[Status]
 
 
+#: A mail, and what it carries, if anything.
+_Mail = tuple[outbox.Prepared, "Credentials | None"]
+
+
 @dataclass(frozen=True)
 class Preparer:
     """Turns claims into parcels; handed to the worker by the extension."""
@@ -76,60 +82,70 @@ class Preparer:
     environment: Callable[[], jinja2.Environment]
     keys: KeyRing
     config: CourierConfig
+    catalogues: Catalogues
     lease: timedelta = LEASE
 
     def kind(self, name: str) -> Kind:
         """How messages of this kind are prepared."""
         return self.kinds.get(name, self.other)
 
-    def batch(self, session: Session, claims: Sequence[Claim]) -> Batch:
+    def batch(self, session: Session, claims: Sequence[Claim], *, fresh: bool = False) -> Batch:
         """Everything the next attempts need, of those that are to be made.
 
         The other messages have been settled already, or their lease was lost.
+
+        :param fresh: the claims were made just now, so that they are taken for held. What is stored
+            in the end asks the database whether they were.
+        :raises outbox.LeaseLost: if they were not: nothing may be committed.
         """
         batch = Batch([], Counter())
-        held = outbox.hold(session, claims, lease=self.lease)
-        ours = [claim for claim in claims if claim.id in held]
-        again = [claim for claim in ours if claim.prepared_at is not None]
+        again = [claim for claim in claims if claim.prepared_at is not None]
+        # A transaction begins with its write.
+        asked = (again or claims[:1]) if fresh else claims
+        held = outbox.hold(session, asked, lease=self.lease)
+        if fresh and len(held) < len(asked):
+            raise outbox.LeaseLost
+        ours = claims if fresh else [claim for claim in claims if claim.id in held]
+        again = [claim for claim in again if claim.id in held]
         if again:
             batch.parcels += self._load(session, again)
         loaded = {parcel.claim.id for parcel in batch.parcels}
-        fresh = [claim for claim in ours if claim.id not in loaded]
-        if fresh:
-            self._make(session, fresh, batch)
+        new = [claim for claim in ours if claim.id not in loaded]
+        if new:
+            self._make(session, new, batch)
         return batch
 
     def _load(self, session: Session, claims: Sequence[Claim]) -> list[Parcel]:
         """The parcels of earlier attempts, byte for byte, as far as they can be made again."""
         ids = [claim.id for claim in claims]
         rendered = contents.load(session, ids)
-        seeds = tokens.seeds_of(session, ids)
+        found = seeds.find_all(session, ids)
         parcels: list[Parcel] = []
-        renewed: dict[timedelta, list[uuid.UUID]] = {}
+        renewed: dict[tuple[Purpose, timedelta], list[uuid.UUID]] = {}
         for claim in claims:
             mail = rendered.get(claim.id)
             if mail is None or claim.prepared_at is None or claim.message_id_header is None:
                 continue
             credentials = None
             if mail.placeholder is not None:
-                row, lifetime = seeds.get(claim.id), self.kind(claim.kind).token_lifetime
+                row, lifetime = found.get(claim.id), self.kind(claim.kind).token_lifetime
                 key = None if row is None else self.keys.get(row.key_id)
                 if row is None or key is None or lifetime is None:
                     continue
-                renewed.setdefault(lifetime, []).append(claim.id)
-                credentials = self._credentials(key, row.seed)
+                renewed.setdefault((row.seed.purpose, lifetime), []).append(claim.id)
+                credentials = Credentials.of(key, row.seed, digits=self.config.code_digits)
             parcels.append(
                 Parcel(
-                    claim,
                     claim.recipient,
                     mail,
                     claim.prepared_at,
                     claim.message_id_header,
                     credentials,
+                    claim,
                 )
             )
-        for lifetime, messages in renewed.items():
-            tokens.renew(session, messages, lifetime)
+        for (purpose, lifetime), messages in renewed.items():
+            seeds.renew(session, messages, purpose=purpose, lifetime=lifetime)
         return parcels
 
     def _make(self, session: Session, claims: Sequence[Claim], batch: Batch) -> None:
@@ -137,25 +153,52 @@ class Preparer:
         if repeated:
             tokens.drop(session, repeated)
             contents.drop(session, repeated)
+        most = self.config.hourly_budget
+        if most is None:
+            mails = self._draft(session, claims, batch)
+        else:
+            mails = self._within(HourlyBudget(session, self.keys, most), session, claims, batch)
+        if not mails:
+            return
+        date = dialect.now(session)
+        outbox.prepared(session, [mail for mail, _ in mails], date=date)
+        batch.parcels += [_parcel(mail, credentials, date) for mail, credentials in mails]
+
+    def _within(
+        self, budget: HourlyBudget, session: Session, claims: Sequence[Claim], batch: Batch
+    ) -> list[_Mail]:
+        """What the budget has room for; the rest waits for the next hour."""
+        mails: list[_Mail] = []
+        admitted, rest = budget.admit(claims)
+        # Again as long as refusals leave room.
+        while admitted:
+            made = self._draft(session, admitted, batch)
+            for mail, _ in made:
+                budget.spend(mail.claim)
+            mails += made
+            admitted, rest = budget.admit(rest)
+        budget.save()
+        for claim in rest:
+            wait = budget.wait(claim)
+            outbox.release(session, claim, reason="hourly_budget", delay=wait, counts=False)
+        return mails
+
+    def _draft(self, session: Session, claims: Sequence[Claim], batch: Batch) -> list[_Mail]:
         by_kind: dict[str, list[Claim]] = {}
         for claim in claims:
             by_kind.setdefault(claim.kind, []).append(claim)
-        mails: list[tuple[outbox.Prepared, Seed | None]] = []
+        mails: list[_Mail] = []
         for name, group in by_kind.items():
             drafts = self.kind(name).prepare(session, group)
             for claim in group:
                 mail = self._mail(session, claim, drafts[claim.id], batch)
                 if mail is not None:
                     mails.append(mail)
-        if not mails:
-            return
-        date = dialect.now(session)
-        outbox.prepared(session, [mail for mail, _ in mails], date=date)
-        batch.parcels += [self._parcel(mail, seed, date) for mail, seed in mails]
+        return mails
 
     def _mail(
         self, session: Session, claim: Claim, draft: Draft | Refusal, batch: Batch
-    ) -> tuple[outbox.Prepared, Seed | None] | None:
+    ) -> _Mail | None:
         """The mail that ``draft`` describes; None if it was settled here."""
         if isinstance(draft, Refusal):
             outbox.close(session, claim, Status.SUPPRESSED, draft.reason)
@@ -180,21 +223,11 @@ class Preparer:
         domain = self.config.default_sender.address.rpartition("@")[2]
         header = f"<{nonce()}@{domain}>"
         mail = outbox.Prepared(claim, draft.recipient, draft.account_ref, header, rendered)
-        return mail, draft.seed
-
-    def _parcel(self, mail: outbox.Prepared, seed: Seed | None, date: datetime) -> Parcel:
-        return Parcel(
-            mail.claim,
-            mail.recipient,
-            mail.rendered,
-            date,
-            mail.message_id_header,
-            None if seed is None else self._credentials(self.keys.current, seed),
-        )
+        return mail, draft.credentials
 
     def _render(self, claim: Claim, draft: Draft) -> Rendered:
         public_url = self.config.public_url or claim.context.get(PUBLIC_URL_KEY)
-        if public_url is None and draft.link_path is not None:
+        if public_url is None and draft.credentials is not None:
             raise RenderError("set COURIER_PUBLIC_URL: nothing says where links should lead")
         sender = self.config.default_sender
         own = {"site": sender.name or sender.address, "address": draft.recipient}
@@ -203,22 +236,29 @@ class Preparer:
             "public_url": public_url or "",
             **{k: v for k, v in draft.context.items() if not k.startswith(RESERVED_PREFIX)},
         }
-        if draft.link_path is None:
-            return render(self.environment(), draft.template, context)
+        words = self.catalogues.words(draft.locales)
+        if draft.credentials is None:
+            return render(self.environment(), draft.template, context, words=words)
+
+        def prefix(path: str | None) -> str | None:
+            return None if path is None else links.absolute(str(public_url), path)
+
         return render(
             self.environment(),
             draft.template,
             context,
+            words=words,
             placeholder=nonce(),
-            link_prefix=links.absolute(str(public_url), draft.link_path),
+            link_prefix=prefix(draft.link_path),
+            not_me_prefix=prefix(draft.not_me_path),
+            with_code=draft.with_code,
         )
 
-    def _credentials(self, key: Key, seed: Seed) -> Credentials:
-        """Derived anew for each attempt, and kept nowhere."""
-        return Credentials(
-            key.sign(seed.purpose, key.token_id(seed)),
-            key.code(seed, self.config.code_digits),
-        )
+
+def _parcel(mail: outbox.Prepared, credentials: Credentials | None, date: datetime) -> Parcel:
+    return Parcel(
+        mail.recipient, mail.rendered, date, mail.message_id_header, credentials, mail.claim
+    )
 
 
 def _warn(claim: Claim, error: RenderError) -> None:

@@ -23,6 +23,8 @@ logger = logging.getLogger("flask_courier.worker")
 _TOGETHER = 64
 #: Seconds that a result waits for others: less than a transaction takes.
 _MOMENT = 0.002
+#: Seconds after which whoever waits for a result looks around.
+_SECOND = 1.0
 #: Seconds before a database that is away is asked again: less than once a second, all in all.
 AWAY = 1.5
 #: How often a result that the database refuses alone is tried again: for half a lease.
@@ -55,6 +57,9 @@ class Recorder:
         self._stubborn: set[asyncio.Task[None]] = set()
         self._writer: asyncio.Task[None] | None = None
         self._all_here = asyncio.Event()
+        # Those who wait for a result, and what wakes them in any case.
+        self._sleepers: set[asyncio.Future[None]] = set()
+        self._alarm: asyncio.TimerHandle | None = None
         #: Sessions whose results are still to come.
         self.expected = 0
         #: Whether the database is away, with results waiting for it.
@@ -69,6 +74,32 @@ class Recorder:
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write())
         return future
+
+    async def wait(self, result: asyncio.Future[Recorded | None]) -> None:
+        """Wait until ``result`` is there, but for a second at most."""
+        # asyncio.wait sets a timer for each, and takes five times as long; here all share one.
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+
+        def wake(_: object) -> None:
+            if not waiter.done():
+                waiter.set_result(None)
+
+        if self._alarm is None:
+            self._alarm = loop.call_later(_SECOND, self._ring)
+        self._sleepers.add(waiter)
+        result.add_done_callback(wake)
+        try:
+            await waiter
+        finally:
+            result.remove_done_callback(wake)
+            self._sleepers.discard(waiter)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        for waiter in self._sleepers:
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def finish(self, timeout: float) -> None:
         """Wait for what is still on its way, ``timeout`` seconds at most."""

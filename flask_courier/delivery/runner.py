@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import gc
 import os
 import signal
 import socket
@@ -72,6 +73,8 @@ def serve(parts: WorkerParts, *, on_tick: Tick | None = None) -> Counter[Status]
     :raises SetupError: inside a running event loop, which would have to wait for itself.
     """
     call = DatabaseThread("flask_courier.database")
+    # The process does nothing else: what is here now stays, and need not be looked through again.
+    gc.freeze()
 
     async def work() -> Counter[Status]:
         worker = Worker(dataclasses.replace(parts, drain=_DRAIN), call)
@@ -86,6 +89,7 @@ def serve(parts: WorkerParts, *, on_tick: Tick | None = None) -> Counter[Status]
     try:
         return _run(work)
     finally:
+        gc.unfreeze()
         call.stop()
 
 

@@ -27,7 +27,7 @@ from flask_courier.core.reply_table import judge
 from flask_courier.core.smtp_uri import Security, SmtpUri
 from flask_courier.delivery.dial import dial
 from flask_courier.delivery.envelope import Envelope, SmtpSettings, without
-from flask_courier.delivery.exchange import Exchange
+from flask_courier.delivery.exchange import Exchange, nobody
 from flask_courier.delivery.fault import Fault
 from flask_courier.delivery.tls import not_after, trouble_of, words
 from flask_courier.delivery.transport import at_once
@@ -74,6 +74,11 @@ class SmtpSession:
         """Whether the connection still stands, as far as this side knows."""
         return self._wire is not None and self._wire.is_open
 
+    @property
+    def is_wary(self) -> bool:
+        """Whether the server did not take a message that was announced behind a dot."""
+        return self._exchange is not None and self._exchange.is_wary
+
     async def open(self) -> SendResult | None:
         """Connect, encrypt and log in; None if that worked, else what it came to."""
         timing = _Timing()
@@ -94,18 +99,21 @@ class SmtpSession:
         *,
         is_held: Callable[[], bool],
         ready: Callable[[], Awaitable[None]] = at_once,
+        follow: Callable[[], Envelope | None] = nobody,
     ) -> SendResult:
         """Carry one message.
 
         :param is_held: as :meth:`flask_courier.delivery.transport.Transport.send` takes it.
         :param ready: the same.
+        :param follow: what this session is given next, if that is known already; asked together
+            with ``is_held``.
         """
         timing = _Timing()
         if self._exchange is None:
             end = Fault(Phase.MAIL, "the connection is closed", trouble=Trouble.DROPPED)
             return self._result(end, timing, envelope)
         try:
-            reply = await self._exchange.carry(envelope, is_held, ready)
+            reply = await self._exchange.carry(envelope, is_held, ready, follow)
         except Fault as fault:
             end = fault
         else:

@@ -10,6 +10,13 @@ from flask_courier.core.errors import ConfigError
 from flask_courier.core.replies import Trouble
 from flask_courier.core.smtp_uri import Security, SmtpUri
 
+#: By OpenSSL's number for the first thing that is wrong with a certificate (X509_V_ERR_*).
+_DISTRUST = {
+    10: Trouble.CERTIFICATE_EXPIRED,
+    **dict.fromkeys((62, 64), Trouble.CERTIFICATE_NAME),
+    **dict.fromkeys((2, 18, 19, 20, 21, 27), Trouble.CERTIFICATE_ISSUER),
+}
+
 
 def make_context(
     uri: SmtpUri,
@@ -58,7 +65,7 @@ def not_after(tls: ssl.SSLObject) -> datetime | None:
 def trouble_of(error: BaseException) -> Trouble:
     """Which trouble an error of the TLS handshake, or of the connection below it, is."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return Trouble.CERTIFICATE
+        return _DISTRUST.get(error.verify_code, Trouble.CERTIFICATE)
     if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
         return Trouble.TLS
     # asyncio aborts a handshake that takes too long.

@@ -16,6 +16,10 @@ async def at_once() -> None:
     """Nothing has to be waited for."""
 
 
+def none_follows() -> None:
+    """Nothing is known of the next parcel."""
+
+
 class Transport(Protocol):
     """Reports what happened; writes no row, never sleeps, never retries a message."""
 
@@ -31,13 +35,20 @@ class Transport(Protocol):
         *,
         is_held: Callable[[], bool],
         ready: Callable[[], Awaitable[None]] = at_once,
+        follow: Callable[[], Parcel | None] = none_follows,
     ) -> SendResult:
         """One delivery attempt.
 
+        :param follow: asked at the last moment for the parcel that is sent next, so that it may be
+            announced; it is then either sent or taken back with :meth:`withdraw`.
         :param ready: awaited before that, when nothing but the final dot is missing.
         :param is_held: whether the lease on the message still lasts; asked before the final dot,
             after which nothing can be taken back (RFC 5321 section 4.1.1.4).
         """
+        ...
+
+    def withdraw(self, parcel: Parcel) -> None:
+        """What ``follow`` answered is not sent after all, or not here."""
         ...
 
     async def close(self) -> None:
@@ -57,6 +68,7 @@ class LogTransport:
         *,
         is_held: Callable[[], bool],  # noqa: ARG002 - nothing leaves
         ready: Callable[[], Awaitable[None]] = at_once,
+        follow: Callable[[], Parcel | None] = none_follows,  # noqa: ARG002 - the same
     ) -> SendResult:
         """Accept the mail; nothing leaves."""
         begun = time.monotonic()
@@ -70,6 +82,9 @@ class LogTransport:
             text="kept in the delivery log; nothing left this machine",
             cause="accepted",
         )
+
+    def withdraw(self, parcel: Parcel) -> None:
+        """Nothing is announced."""
 
     async def close(self) -> None:
         """Nothing is open."""

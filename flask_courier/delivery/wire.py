@@ -68,6 +68,7 @@ class Wire(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._steps: Sequence[Step] = ()
         self._replies: list[Reply] = []
+        self._wanted = 0
         self._waiter: asyncio.Future[None] | None = None
         self._tail = b""
         # The lines of a reply whose last line has not come, and their size.
@@ -89,18 +90,29 @@ class Wire(asyncio.Protocol):
             self._end(Trouble.DROPPED, "the server closed the connection")
         return self.ended is None
 
-    async def ask(self, commands: bytes, steps: Sequence[Step]) -> list[Reply]:
+    async def ask(
+        self, commands: bytes, steps: Sequence[Step], *, wanted: int | None = None
+    ) -> list[Reply]:
         """Send ``commands`` in one piece and wait for the replies to all of them.
 
-        :return: one reply for each of ``steps``, fewer if the connection ended before.
+        :param wanted: wait for so many only; :meth:`rest` waits for the others.
+        :return: one reply for each of ``steps``, fewer if the connection ended before. Those that
+            come later are put into the same list.
         """
         if not self.is_open:
             return []
         replies: list[Reply] = []
         self._steps, self._replies = steps, replies
+        self._wanted = len(steps) if wanted is None else wanted
         self._transport.write(commands)
         await self._wait(steps[0].limit)
         return replies
+
+    async def rest(self) -> None:
+        """Wait for the replies that :meth:`ask` has not waited for."""
+        self._wanted = len(self._steps)
+        if self.is_open and len(self._replies) < self._wanted:
+            await self._wait(self._steps[len(self._replies)].limit)
 
     async def push(self, part: bytes) -> None:
         """Send a part of a payload; comes back when there is room for more, or at the end."""
@@ -210,10 +222,13 @@ class Wire(asyncio.Protocol):
         self._replies.append(reply)
         if code == _CLOSING:
             self._end(Trouble.DROPPED, reply.text)
-        elif had + 1 == len(self._steps):
+            return
+        if had + 1 == self._wanted:
             self._wake()
-        else:
+        if had + 1 < len(self._steps):
             self._set_deadline(self._steps[had + 1].limit)
+        else:
+            self._deadline = None
 
     def _end(self, trouble: Trouble, text: str, reply: Reply | None = None) -> None:
         if self.ended is not None:

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from functools import partial
 
 from flask_courier.core.ids import fraction
-from flask_courier.core.messages import Lane
+from flask_courier.core.messages import Lane, Parcel
 from flask_courier.core.pace import Pace
 from flask_courier.core.status import Status
-from flask_courier.delivery.carrier import Carrier, Result
+from flask_courier.delivery.carrier import Carrier, Result, Upcoming
 from flask_courier.delivery.hands import Hands
 from flask_courier.delivery.housekeeper import Housekeeper
 from flask_courier.delivery.intake import Intake, Outlook, Taken
@@ -34,10 +34,12 @@ logger = logging.getLogger("flask_courier.worker")
 POLL = 1.0
 #: The same where every commit wakes it.
 _POLL_WOKEN = 5.0
+#: While the SMTP server cannot be used, no more than one look in so many seconds.
+_DEAF = 0.25
 #: The shortest rest. What is due and cannot be claimed makes it longer, up to ``POLL``.
 _MOMENT = 0.02
-#: Parcels that are prepared ahead, for each session.
-_AHEAD = 4
+#: Parcels that are prepared ahead, for each session. A batch costs something, however small it is.
+_AHEAD = 8
 
 
 class Worker:
@@ -201,22 +203,43 @@ class Worker:
     async def _carry(self) -> None:
         """Send one parcel after the other until none is ready, or no more may go."""
         result: Result | None = None
-        while not self._stopping and len(self._carriers) <= self._pace.connections:
-            delay = self._pace.delay(time.monotonic())
-            if delay > 0:
-                await asyncio.sleep(min(delay, POLL))
-                continue
-            parcel = self._hands.next()
-            if parcel is None:
-                break
-            if self._hands.ready < self._room // 2:
-                self._woken.set()
-            result = await self._carrier.carry(parcel, len(self._carriers), result)
-            result.add_done_callback(self._count)
-            if result.done():
-                await self._heed(result.result())
+        upcoming = Upcoming(self._next, self._may_announce)
+        try:
+            while self._goes_on and not (self._blocked and upcoming.is_announced):
+                delay = self._pace.delay(time.monotonic())
+                if delay > 0:
+                    if delay > POLL:
+                        upcoming.leave(self._carrier)
+                    await asyncio.sleep(min(delay, POLL))
+                    continue
+                parcel = upcoming.next()
+                if parcel is None:
+                    break
+                result = await self._carrier.carry(
+                    parcel, len(self._carriers), result, upcoming.announce
+                )
+                result.add_done_callback(self._count)
+                if result.done():
+                    await self._heed(result.result())
+        finally:
+            left = upcoming.leave(self._carrier)
+        if left and self._blocked:
+            await self._carrier.put_back()
         if result is not None:
             await asyncio.shield(result)
+
+    @property
+    def _goes_on(self) -> bool:
+        return not self._stopping and len(self._carriers) <= self._pace.connections
+
+    def _may_announce(self) -> bool:
+        return self._goes_on and not self._blocked and self._pace.delay(time.monotonic()) <= 0
+
+    def _next(self) -> Parcel | None:
+        parcel = self._hands.next()
+        if self._hands.ready < self._room // 2:
+            self._woken.set()
+        return parcel
 
     def _count(self, result: Result) -> None:
         recorded = None if result.cancelled() else result.result()
@@ -239,8 +262,7 @@ class Worker:
 
     async def _rest(self) -> None:
         """Sleep until the next message is due, a commit wakes us, or the poll says so."""
-        wait = _POLL_WOKEN if self.hears_commits() else POLL
-        wait *= 0.75 + fraction() / 2
+        wait = (_POLL_WOKEN if self.hears_commits() else POLL) * (0.75 + fraction() / 2)
         if self._hands.ready < self._room // 2:
             outlook = await self._keeper.attempt(self._intake.outlook)
             if isinstance(outlook, Outlook):
@@ -250,6 +272,8 @@ class Worker:
                     wait = min(wait, max(due, self._shortest))
                     # What is due and was not claimed is locked elsewhere, nobody knows how long.
                     self._shortest = _MOMENT if due > 0 else min(2 * self._shortest, POLL)
+        # A commit brings no news of an SMTP server that is down.
+        await asyncio.sleep(min(wait, _DEAF) if self._blocked else 0)
         await self._pause(wait)
 
     async def _pause(self, seconds: float) -> None:
@@ -266,6 +290,8 @@ class Worker:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=self._parts.drain * AFTER)
+            # What sessions had announced and not begun.
+            await self._carrier.put_back()
         await self._recorder.finish(self._parts.drain * AFTER)
 
     async def _hang_up(self) -> None:

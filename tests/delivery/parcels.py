@@ -13,9 +13,10 @@ from flask_courier.core.tokens import Secret
 SENDER = Sender("Acme", "no-reply@acme.example")
 MOMENT = datetime(2031, 5, 1, 12, 0, tzinfo=timezone.utc)
 PLACEHOLDER = "0" * 32
-TOKEN_MARK, CODE_MARK = marks(PLACEHOLDER)
+TOKEN_MARK, CODE_MARK, NOT_ME_MARK = marks(PLACEHOLDER)
 TOKEN = "dG9rZW4.c2lnbmF0dXJl"
 CODE = "48151623"
+NOT_ME = "bm90bWU.c2lnbmF0dXJl"
 MESSAGE_ID = "<0123456789abcdef@acme.example>"
 
 
@@ -49,6 +50,6 @@ def make_parcel(
     secret: bool = False,
 ) -> Parcel:
     """A parcel; with ``secret`` its marks stand for a token and a code."""
-    credentials = Credentials(Secret(TOKEN), Secret(CODE)) if secret else None
+    credentials = Credentials(Secret(TOKEN), Secret(CODE), Secret(NOT_ME)) if secret else None
     rendered = Rendered(subject, text, html, PLACEHOLDER if secret else None)
-    return Parcel(make_claim(), recipient, rendered, MOMENT, MESSAGE_ID, credentials)
+    return Parcel(recipient, rendered, MOMENT, MESSAGE_ID, credentials, make_claim())

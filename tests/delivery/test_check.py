@@ -568,14 +568,14 @@ def test_column_is_missing(checks: Checks, mail_server: MailServer) -> None:
     site = checks.site(mail_server.uri)
     with site.app.app_context():
         with site.db.engine.begin() as connection:
-            connection.execute(sa.text("ALTER TABLE courier_message DROP COLUMN resend_of"))
+            connection.execute(sa.text("ALTER TABLE courier_message DROP COLUMN requester_key"))
             connection.execute(sa.text("DROP TABLE courier_event"))
         steps = checks.of(site)
         site.db.drop_all()
     assert ["tables"] == states(steps, State.FAILED)
     assert (
         "Tables that are missing: courier_event."
-        " Columns that are missing: courier_message (resend_of)."
+        " Columns that are missing: courier_message (requester_key)."
     ) == steps["tables"].words
 
 
@@ -611,17 +611,16 @@ def test_clock(checks: Checks, seconds: str, state: State, words: str) -> None:
         engine.dispose()
     other = sa.create_engine("sqlite://")
 
-    def strftime(form: str, moment: str, offset: str) -> str:
+    def strftime(form: str, moment: str, *offsets: str) -> str:
         with other.connect() as connection:
-            statement = sa.text("SELECT strftime(:form, :moment, :offset, :shift)")
-            values = {"form": form, "moment": moment, "offset": offset}
-            shifted = connection.execute(statement, {**values, "shift": f"{seconds} seconds"})
-            told: str = shifted.scalar_one()
+            shift = f"{seconds} seconds"
+            shifted = sa.select(sa.func.strftime(form, moment, *offsets, shift))
+            told: str = connection.execute(shifted).scalar_one()
             return told
 
     @sa.event.listens_for(engine, "connect")
     def shift(connection: Any, _record: Any) -> None:
-        connection.create_function("strftime", 3, strftime)
+        connection.create_function("strftime", -1, strftime)
 
     step = checks.of(site)["clock"]
     other.dispose()

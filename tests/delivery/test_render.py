@@ -5,11 +5,13 @@ from __future__ import annotations
 import jinja2
 import pytest
 
+from flask_courier.catalogues import Catalogues
 from flask_courier.core.errors import RenderError
 from flask_courier.core.messages import Rendered
 from flask_courier.delivery.render import UnknownKind, render
 from tests.delivery.parcels import CODE_MARK, PLACEHOLDER, TOKEN_MARK
 
+WORDS = Catalogues().words()
 LINK = f"https://acme.example/account/recovery/{TOKEN_MARK}"
 GOOD = {
     "m.subject.txt": "Hello {{ name }}\n",
@@ -30,9 +32,16 @@ def rendered(
         undefined=jinja2.StrictUndefined,
     )
     if not secret:
-        return render(environment, "m", {"name": name})
+        return render(environment, "m", {"name": name}, words=WORDS)
     prefix = "https://acme.example/account/recovery/"
-    return render(environment, "m", {"name": name}, placeholder=PLACEHOLDER, link_prefix=prefix)
+    return render(
+        environment,
+        "m",
+        {"name": name},
+        words=WORDS,
+        placeholder=PLACEHOLDER,
+        link_prefix=prefix,
+    )
 
 
 def test_placeholders_stand_for_token_and_code() -> None:

@@ -61,8 +61,28 @@ def test_expired_certificate(authority: Authority, scheme: str, security: str) -
     with smtp_server(tls=context, security=security) as server:
         phase, cause, text = refusal(settings_for(server.uri, authority))
     assert server.uri.startswith(f"{scheme}://")
-    assert (Phase.TLS, "certificate") == (phase, cause)
+    assert (Phase.TLS, "certificate_expired") == (phase, cause)
     assert "the server's certificate was refused: certificate has expired" == text
+    assert [] == server.logins
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("name", "trusted", "expected"),
+    [
+        ("mail.acme.example", True, "certificate_name"),
+        ("localhost", False, "certificate_issuer"),
+    ],
+)
+def test_what_is_wrong_with_a_certificate(
+    authority: Authority, *, scheme: str, security: str, name: str, trusted: bool, expected: str
+) -> None:
+    """Another name and an unknown issuer are told apart, before any login."""
+    with smtp_server(tls=authority.context(name), security=security) as server:
+        uri = server.uri
+        assert uri.startswith(f"{scheme}://")
+        phase, cause, _ = refusal(settings_for(uri, authority if trusted else None))
+    assert (Phase.TLS, expected) == (phase, cause)
     assert [] == server.logins
 
 

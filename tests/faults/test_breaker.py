@@ -128,7 +128,8 @@ def test_another_password_starts_anew(sites: MakeSite) -> None:
             opened(site)
         with at_work(sites, server) as site:
             queue(site, EVERYBODY[1:2])
-            wait_until(lambda: 1 == counts(site)["sent"])
+            # Both, where the first is due again by then.
+            wait_until(lambda: counts(site)["sent"] >= 1)
             assert {"closed", "open"} == set(column(site, "courier_transport", "breaker"))
             settle(site)
         assert dict.fromkeys(EVERYBODY[:2], 1) == copies(server)
@@ -241,7 +242,7 @@ DENIED = "550 5.7.1 relaying denied"
         ("RCPT", "454 4.7.1 <ada@example.com>: Relay access denied", "relay_denied"),
         ("MAIL", "550 5.7.1 sender address rejected: not owned by user", "sender_refused"),
         ("RCPT", "530 5.7.0 authentication required", "login_required"),
-        ("DOT", "550 5.7.26 unauthenticated mail is not accepted", "sender_unproven"),
+        ("DOT", "550 5.7.26 unauthenticated mail is not accepted", "dmarc_failed"),
     ],
 )
 def test_refused_for_everybody(sites: MakeSite, verb: str, reply: str, cause: str) -> None:

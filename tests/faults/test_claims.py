@@ -32,17 +32,19 @@ BATCH = 48
 _SERIES = {
     "sqlite": (
         "WITH RECURSIVE series(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < :count)"
-        " INSERT INTO courier_message (id, created_at, kind, status, recipient, context, lane,"
-        " attempts, claims, next_attempt_at, expires_at, sent_at)"
+        " INSERT INTO courier_message (id, created_at, kind, status, recipient, recipient_folded,"
+        " context, lane, attempts, claims, next_attempt_at, expires_at, sent_at)"
         " SELECT printf('%032x', n), '2026-01-01 00:00:00.000000', 'fault/plain', 'sent',"
-        " 'user' || n || '@example.com', '{}', 1, 1, 1, '2026-01-01 00:00:00.000000',"
+        " 'user' || n || '@example.com', 'user' || n || '@example.com',"
+        " '{}', 1, 1, 1, '2026-01-01 00:00:00.000000',"
         " '2026-01-02 00:00:00.000000', '2026-01-01 00:00:01.000000' FROM series"
     ),
     "postgresql": (
-        "INSERT INTO courier_message (id, created_at, kind, status, recipient, context, lane,"
-        " attempts, claims, next_attempt_at, expires_at, sent_at)"
+        "INSERT INTO courier_message (id, created_at, kind, status, recipient, recipient_folded,"
+        " context, lane, attempts, claims, next_attempt_at, expires_at, sent_at)"
         " SELECT lpad(to_hex(n), 32, '0')::uuid, '2026-01-01', 'fault/plain', 'sent',"
-        " 'user' || n || '@example.com', '{}', 1, 1, 1, '2026-01-01', '2026-01-02', '2026-01-01'"
+        " 'user' || n || '@example.com', 'user' || n || '@example.com',"
+        " '{}', 1, 1, 1, '2026-01-01', '2026-01-02', '2026-01-01'"
         " FROM generate_series(1, :count) AS series(n)"
     ),
 }

@@ -294,6 +294,7 @@ def queue(
         kind=f"fault/{template}",
         status="queued",
         recipient=sa.bindparam("b_recipient"),
+        recipient_folded=sa.bindparam("b_recipient"),
         context={"name": "Ada"},
         lane=int(lane),
         attempts=0,
