@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from flask_courier.core.accounts import AccountState as AccountState
     from flask_courier.core.accounts import AccountStore as AccountStore
+    from flask_courier.core.accounts import ChangesAddresses as ChangesAddresses
+    from flask_courier.core.accounts import DropsCredentials as DropsCredentials
     from flask_courier.core.errors import AddressError as AddressError
+    from flask_courier.core.errors import AddressTaken as AddressTaken
     from flask_courier.core.errors import ConfigError as ConfigError
     from flask_courier.core.errors import ContextError as ContextError
     from flask_courier.core.errors import CourierError as CourierError
@@ -23,18 +26,29 @@ if TYPE_CHECKING:
     from flask_courier.core.messages import RecordedMessage as RecordedMessage
     from flask_courier.core.status import Status as Status
     from flask_courier.extension import Courier as Courier
+    from flask_courier.signals import account_disowned as account_disowned
+    from flask_courier.signals import email_change_undone as email_change_undone
+    from flask_courier.signals import email_changed as email_changed
+    from flask_courier.signals import invitation_completed as invitation_completed
+    from flask_courier.signals import link_refused as link_refused
     from flask_courier.signals import recovery_completed as recovery_completed
+    from flask_courier.signals import signed_in as signed_in
     from flask_courier.signals import verification_completed as verification_completed
     from flask_courier.storage.accounts import SQLAlchemyAccounts as SQLAlchemyAccounts
+    from flask_courier.web.masking import MaskTokens as MaskTokens
 
 __all__ = [
     "AccountState",
     "AccountStore",
     "AddressError",
+    "AddressTaken",
+    "ChangesAddresses",
     "ConfigError",
     "ContextError",
     "Courier",
     "CourierError",
+    "DropsCredentials",
+    "MaskTokens",
     "RecordedMessage",
     "RenderError",
     "SQLAlchemyAccounts",
@@ -42,14 +56,21 @@ __all__ = [
     "SmtpUriError",
     "Status",
     "StatusError",
+    "account_disowned",
+    "email_change_undone",
+    "email_changed",
+    "invitation_completed",
+    "link_refused",
     "recovery_completed",
+    "signed_in",
     "verification_completed",
 ]
 
 _HOMES = {
-    "core.accounts": ("AccountState", "AccountStore"),
+    "core.accounts": ("AccountState", "AccountStore", "ChangesAddresses", "DropsCredentials"),
     "core.errors": (
         "AddressError",
+        "AddressTaken",
         "ConfigError",
         "ContextError",
         "CourierError",
@@ -61,8 +82,18 @@ _HOMES = {
     "core.messages": ("RecordedMessage",),
     "core.status": ("Status",),
     "extension": ("Courier",),
-    "signals": ("recovery_completed", "verification_completed"),
+    "signals": (
+        "account_disowned",
+        "email_change_undone",
+        "email_changed",
+        "invitation_completed",
+        "link_refused",
+        "recovery_completed",
+        "signed_in",
+        "verification_completed",
+    ),
     "storage.accounts": ("SQLAlchemyAccounts",),
+    "web.masking": ("MaskTokens",),
 }
 
 

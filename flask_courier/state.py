@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from flask import Flask, current_app, has_app_context
 
+from flask_courier.catalogues import Catalogues
 from flask_courier.core.accounts import AccountStore
 from flask_courier.core.config import CourierConfig
 from flask_courier.core.errors import SetupError
-from flask_courier.core.messages import RecordedMessage
+from flask_courier.core.messages import Mail, RecordedMessage
+from flask_courier.core.steps import Step
 from flask_courier.core.tokens import KeyRing
 from flask_courier.delivery.parts import WorkerParts
 from flask_courier.flows.challenge import Settings
@@ -24,9 +27,19 @@ class Hooks:
     """What the application told its ``Courier``: each is asked for when it is needed."""
 
     #: Answers True if the page may be shown to whoever asks, by permission name.
-    log_access: Callable[[str], object] | None
+    log_access: Callable[[str], object] | None = None
     #: Answers what is wrong with a password, or None.
-    password_policy: Callable[[str], str | None] | None
+    password_policy: Callable[[str], str | None] | None = None
+    #: Answers the account of whoever is signed in, or None.
+    current_account: Callable[[], Any] | None = None
+    #: Answers True if the account's owner signed in lately, or where to do so.
+    recent_authentication: Callable[[Any], object] | None = None
+    #: Answers True if the account's second factor was passed or there is none, or where to pass it.
+    second_factor: Callable[[Any], object] | None = None
+    #: Begins a login session.
+    sign_in: Callable[[Any], object] | None = None
+    #: Answers the visitor's language as a tag, or None for what the browser asks for.
+    language: Callable[[], str | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,10 @@ class CourierState:
     keys: KeyRing
     accounts: AccountStore[Session]
     database: Database
+    #: What flows work with.
+    flows: Settings
+    #: The words of pages and mails.
+    catalogues: Catalogues
     #: The session that public calls join.
     caller_session: Callable[[], Session]
     worker_parts: Callable[[str], WorkerParts]
@@ -45,13 +62,13 @@ class CourierState:
     #: True in the four-line quickstart: everything on this machine, for one developer.
     quickstart: bool
     hooks: Callable[[], Hooks]
+    #: Whether mail would go out, step by step and within seconds; None while another check is at
+    #: work in this process.
+    check: Callable[[], Sequence[Step] | None]
+    #: A mail as it goes out, with dots in place of its secrets; raises RenderError.
+    source: Callable[[Mail], str]
     #: Lists that ``record_messages`` is filling.
     recorders: list[list[RecordedMessage]]
-
-    @property
-    def flows(self) -> Settings:
-        """What flows work with."""
-        return Settings(self.config, self.keys, self.accounts)
 
 
 def current_state() -> CourierState:

@@ -22,7 +22,16 @@ NO_LIMITS: dict[str, Any] = {
 FINAL = {
     "recovery": "/account/recovery/password",
     "verification": "/account/verification/confirm",
+    "sign_in": "/account/sign-in/confirm",
+    "email_change": "/account/email/confirm",
+    "email_undo": "/account/email-undo/confirm",
+    "not_me": "/account/not-me/confirm",
+    "invitation": "/account/invitation/password",
 }
+#: Says that a verification had been completed already, which is answered with 200 as well.
+DONE_BEFORE = 208
+#: What the second use of a token is answered with.
+USED = {**dict.fromkeys(FINAL, 410), "verification": DONE_BEFORE}
 
 _ACTION = re.compile(r'<form method="post" action="([^"]+)"')
 
@@ -70,10 +79,17 @@ class Visitor:
         answer = self.post(path, json=fields)
         return answer.status_code, answer.get_json()
 
+    def press(self, page: TestResponse) -> TestResponse:
+        """Send the form on ``page`` that completes a flow, with a new password where it has one."""
+        sets_password = 'name="confirm"' in page.text
+        fields = {"password": PASSWORD, "confirm": PASSWORD} if sets_password else {}
+        return self.send(page, **fields)
+
     def redeem(self, kind: str, token: str, password: str = PASSWORD) -> int:
-        """Complete a flow by JSON; answer the status."""
-        fields = {"password": password} if kind == "recovery" else {}
-        return self.json(FINAL[kind], token=token, **fields)[0]
+        """Complete a flow by JSON; answer the status, ``DONE_BEFORE`` where it was done already."""
+        fields = {"password": password} if FINAL[kind].endswith("/password") else {}
+        status, body = self.json(FINAL[kind], token=token, **fields)
+        return DONE_BEFORE if body.get("status") == "already_verified" else status
 
 
 def request_mail(site: Site, kind: str, email: str = ADA) -> None:
@@ -81,6 +97,8 @@ def request_mail(site: Site, kind: str, email: str = ADA) -> None:
     with site.app.app_context():
         if kind == "recovery":
             site.courier.request_recovery(email)
+        elif kind == "sign_in":
+            site.courier.request_sign_in(email)
         else:
             site.courier.request_verification(email)
         site.db.session.commit()
@@ -101,3 +119,13 @@ def mailed(site: Site, kind: str, email: str = ADA) -> Mail:
     assert mail.token is not None
     assert mail.code is not None
     return Mail(mail.link, mail.token, mail.code, mail.text)
+
+
+def token_of(link: str) -> str:
+    """The token in a link."""
+    return path_of(link).rsplit("/", 1)[1]
+
+
+def not_me_link(text: str) -> str:
+    """The "this was not me" link in the text of a mail."""
+    return next(word for word in text.split() if "/account/not-me/" in word)

@@ -1,4 +1,4 @@
-"""What recovery and verification share: proving that somebody reads an account's mail.
+"""What the flows share: proving that somebody reads an account's mail.
 
 The request half queues and answers, and knows nothing of accounts. The worker half looks the
 account up, applies its limits and mints. Then, with the link or the code in hand, the request half
@@ -7,7 +7,6 @@ comes back: it inspects the token, turns a right code into a token, and redeems 
 
 from __future__ import annotations
 
-import hmac
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,19 +15,19 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from flask_courier.core.accounts import (
-    AccountState,
-    AccountStore,
-    mask_address,
-)
+from flask_courier.core.accounts import AccountState, AccountStore, fold
 from flask_courier.core.config import CourierConfig
+from flask_courier.core.ids import random_bytes
+from flask_courier.core.language import choose
 from flask_courier.core.messages import (
+    BROWSER_KEY,
     PUBLIC_URL_KEY,
+    STATE_KEY,
     Lane,
     NewMessage,
 )
-from flask_courier.core.tokens import Key, KeyRing, Purpose, Secret
-from flask_courier.storage import limits, log, outbox, tokens
+from flask_courier.core.tokens import SEED_BYTES, Key, KeyRing, Purpose, Secret, Seed
+from flask_courier.storage import limits, outbox, tokens
 
 #: A request answered late is a request forgotten: account mail lives this long in the queue.
 MESSAGE_LIFETIME = timedelta(minutes=30)
@@ -42,27 +41,90 @@ class Settings:
     config: CourierConfig
     keys: KeyRing
     accounts: AccountStore[Session]
+    #: What mail can be written in, as language tags.
+    languages: tuple[str, ...]
+
+    def language(self, *wanted: str | None) -> str | None:
+        """The first of these that mail can be written in, or None."""
+        return choose(wanted, self.languages)
 
     def mutex(self, reference: str) -> str:
         """The name of the lock that everything about one account happens under."""
         return self.keys.current.limit_key("account", reference)
 
+    def freeze(self, session: Session, reference: str) -> None:
+        """Note that the account's owner said "this was not me", where that holds mail back."""
+        if self.config.not_me_freeze is not None:
+            limits.lock(session, [self._freeze_keys(reference)[-1]])
+
+    def unfreeze(self, session: Session, reference: str) -> None:
+        """Forget it, for an owner who has shown more."""
+        if self.config.not_me_freeze is not None:
+            limits.forget(session, self._freeze_keys(reference))
+
+    def is_frozen(self, session: Session, reference: str) -> bool:
+        """Whether that was so lately that the account gets no mail for a change."""
+        duration = self.config.not_me_freeze
+        keys = self._freeze_keys(reference)
+        return duration is not None and limits.is_held_since(session, keys, duration)
+
+    def _freeze_keys(self, reference: str) -> list[str]:
+        """Its names, the current one last: a SECRET_KEY that is new since then does not lift it."""
+        return self.keys.limit_keys("freeze", reference)
+
+    def browser_key(self, browser: str) -> str:
+        """How a message knows the browser of this name."""
+        return self.keys.current.limit_key("browser", browser)
+
+    def address_mutex(self, address: str) -> str:
+        """The name of the lock that an address changes hands under."""
+        return self.keys.current.limit_key("address", fold(address))
+
+
+def credentials(state: AccountState) -> tuple[str | bool | None, ...]:
+    """What a link rests on that opens an account: all that could have changed hands."""
+    return state.address, state.password_hash, state.security_stamp, state.active
+
 
 @dataclass(frozen=True)
 class Challenge:
-    """One flow's own part: what its token depends on, and who gets none."""
+    """One flow's own part: where its pages are, what its token depends on, and who gets none."""
 
     purpose: Purpose
+    #: The first part of its pages' paths, below the prefix of the account pages.
+    path: str
     #: What the fingerprint covers: a change of any of it ends the token.
     covers: Callable[[AccountState], tuple[str | bool | None, ...]]
-    #: Why an account in this state gets no mail, or None if it does.
-    refuses: Callable[[AccountState], str | None]
     #: How long the link lives.
     lifetime: Callable[[CourierConfig], timedelta]
+    #: Why an account in this state gets no mail, or None if it does.
+    refuses: Callable[[AccountState], str | None] = lambda _state: None
+    #: The page that completes it.
+    final: str = "confirm"
+    #: Whether there are pages to ask for the mail and to type its code.
+    has_code: bool = True
+    #: Whether an account that is switched off may use it.
+    needs_active: bool = True
+    #: Whether its mail goes to the address it asks about, and not to the account's.
+    to_new_address: bool = False
+    #: Whether a dead link can be exchanged for a new mail.
+    renewable: bool = True
+    #: Whether its pages show the address its mail went to, and not the account's.
+    about_recipient: bool = False
+    #: Whether one completion ends the account's other tokens of this purpose.
+    ends_others: bool = True
+    #: Whether ``COURIER_NOT_ME_FREEZE`` holds its mail back.
+    freezes: bool = False
+    #: Whether its mail has a "this was not me" link for the account's owner.
+    disownable: bool = False
 
     def fingerprint(self, key: Key, state: AccountState) -> str:
         """A digest of what the flow's tokens depend on."""
         return key.fingerprint(self.purpose, self.covers(state))
+
+    def link_path(self, config: CourierConfig) -> str:
+        """The path before the token in a link."""
+        return f"{config.account_url_prefix}/{self.path}/"
 
 
 @dataclass(frozen=True)
@@ -76,23 +138,39 @@ class Asked:
     #: Where links lead, if PUBLIC_URL does not say.
     public_url: str | None = None
     delay: timedelta = timedelta(0)
-
-
-@dataclass(frozen=True)
-class OpenToken:
-    """An authentic, open token whose account is as it was when it was minted."""
-
-    digest: str
-    account_ref: str
-    message_id: uuid.UUID
-    #: Its owner knows it by this; nobody else learns it.
-    masked_address: str
+    #: Names the browser in which the application asked for this account; see ``flows.proof``.
+    browser_key: str | None = None
+    #: The fingerprint of the account as it was when its owner asked.
+    state: str | None = None
+    #: The message whose dead link led here.
+    resend_of: uuid.UUID | None = None
 
 
 def request(session: Session, challenge: Challenge, asked: Asked) -> uuid.UUID:
     """Queue a mail for whoever has this address, if anybody has. One INSERT."""
-    context = {} if asked.public_url is None else {PUBLIC_URL_KEY: asked.public_url}
-    message = NewMessage(
+    return outbox.enqueue(session, _message(challenge, asked))
+
+
+def request_limited(
+    session: Session, challenge: Challenge, settings: Settings, asked: Asked
+) -> bool:
+    """The same for a client that may have had its share: False then. Alike for all addresses."""
+    return outbox.enqueue_limited(
+        session,
+        _message(challenge, asked),
+        key=asked.requester_key,
+        within=settings.config.requester_limit,
+    )
+
+
+def _message(challenge: Challenge, asked: Asked) -> NewMessage:
+    kept = {
+        PUBLIC_URL_KEY: asked.public_url,
+        BROWSER_KEY: asked.browser_key,
+        STATE_KEY: asked.state,
+    }
+    context = {name: value for name, value in kept.items() if value is not None}
+    return NewMessage(
         kind=challenge.purpose.value,
         recipient=asked.address,
         lane=Lane.ACCOUNT,
@@ -102,82 +180,47 @@ def request(session: Session, challenge: Challenge, asked: Asked) -> uuid.UUID:
         context=context,
         requester_key=asked.requester_key,
         delay=asked.delay,
+        resend_of=asked.resend_of,
     )
-    return outbox.enqueue(session, message)
 
 
-def count_request(session: Session, settings: Settings, requester: str) -> bool:
-    """Count a request of this client; False if it has had its share. Alike for all addresses."""
-    key = settings.keys.current.limit_key("requester", requester)
-    return all(limits.take(session, key, limit) for limit in settings.config.requester_limit)
+def requester_key(settings: Settings, requester: str | None) -> str | None:
+    """How limits and messages know a client; None for one that is not known."""
+    return None if requester is None else settings.keys.current.limit_key("requester", requester)
 
 
-def inspect(
-    session: Session, challenge: Challenge, settings: Settings, token: Secret
-) -> OpenToken | None:
-    """The token if it is authentic, open, and its account unchanged; reads only."""
-    row = _find(session, challenge, settings, token)
-    if row is None or not row.open:
-        return None
-    account = settings.accounts.get(session, row.account_ref)
-    if account is None:
-        return None
-    state = settings.accounts.state(account)
-    if not _matches(row, challenge, settings, state):
-        return None
-    return OpenToken(row.digest, row.account_ref, row.message_id, mask_address(state.address))
+def count_request(session: Session, settings: Settings, key: str | None) -> bool:
+    """Count a request of this client; False if it has had its share. Alike for all addresses.
+
+    :param key: its :func:`requester_key`.
+    """
+    return key is None or all(
+        limits.take(session, key, limit) for limit in settings.config.requester_limit
+    )
 
 
-def mark_opened(session: Session, token: OpenToken) -> None:
-    """Note that the link was fetched, by a person or by a scanner."""
-    tokens.mark_opened(session, token.digest)
-
-
-def redeem(
+def grant(
     session: Session,
     challenge: Challenge,
     settings: Settings,
-    token: OpenToken,
-    act: Callable[[Session, Any, AccountState], None],
-) -> bool:
-    """Consume the token and ``act`` on its account, in one transaction; False if it is dead by now.
-
-    The order is what makes it safe: the account's lock first (a write, which SQLite needs to come
-    first), then the account as it is now, then the token, which only one transaction can claim.
-
-    :param token: as :func:`inspect` answered it in an earlier transaction.
-    """
-    limits.lock(session, [settings.mutex(token.account_ref)])
-    account = settings.accounts.get(session, token.account_ref, for_update=True)
-    if account is None or not tokens.claim(session, token.digest):
-        return False
-    row = tokens.find(session, challenge.purpose, [token.digest])
-    state = settings.accounts.state(account)
-    if row is None or not _matches(row, challenge, settings, state):
-        return False
-    act(session, account, state)
-    tokens.consume_others(session, account_ref=token.account_ref, purpose=challenge.purpose)
-    log.add_event(session, token.message_id, actor="visitor", what="completed")
-    return True
-
-
-def _find(
-    session: Session, challenge: Challenge, settings: Settings, token: Secret
-) -> tokens.TokenRow | None:
-    """The row of an authentic token, open or not."""
-    token_id = settings.keys.verify(challenge.purpose, token)
-    if token_id is None:
-        return None
-    return tokens.find(session, challenge.purpose, settings.keys.digests(token_id))
-
-
-def _matches(
-    row: tokens.TokenRow, challenge: Challenge, settings: Settings, state: AccountState
-) -> bool:
-    """Whether the account is as it was when the token was minted, and active."""
-    key = settings.keys.get(row.key_id)
-    return (
-        key is not None
-        and state.active
-        and hmac.compare_digest(row.fingerprint, challenge.fingerprint(key, state))
+    account: Any,
+    *,
+    message_id: uuid.UUID,
+    lifetime: timedelta,
+) -> Secret:
+    """A token for ``account`` that travels in no mail: handed over at once, and derivable never."""
+    key, state = settings.keys.current, settings.accounts.state(account)
+    seed = Seed(challenge.purpose, str(message_id), random_bytes(SEED_BYTES))
+    token = tokens.NewToken(
+        key=key,
+        seed=seed,
+        message_id=message_id,
+        account_ref=settings.accounts.reference(account),
+        address_key=key.address_key(fold(state.address)),
+        code_digest=None,
+        fingerprint=challenge.fingerprint(key, state),
+        lifetime=lifetime,
+        keep_seed=False,
     )
+    tokens.add(session, [token])
+    return key.sign(challenge.purpose, key.token_id(seed))

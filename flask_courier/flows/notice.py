@@ -1,4 +1,4 @@
-"""Mail that carries no token: notices of ours, and the application's own."""
+"""Mail of the application's own, which carries no token."""
 
 from __future__ import annotations
 
@@ -11,12 +11,9 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from flask_courier.core import links
 from flask_courier.core.accounts import normalise_address
-from flask_courier.core.config import CourierConfig
 from flask_courier.core.errors import ContextError
 from flask_courier.core.messages import (
-    PUBLIC_URL_KEY,
     RESERVED_PREFIX,
     Claim,
     Context,
@@ -25,36 +22,17 @@ from flask_courier.core.messages import (
     NewMessage,
 )
 from flask_courier.core.tokens import Purpose
+from flask_courier.flows import security_notices
 from flask_courier.storage import outbox
-from flask_courier.storage.outbox import operator
 
-PASSWORD_CHANGED = "password_changed"  # noqa: S105 - the name of a kind
 #: Kinds that ``send`` does not take: they carry a token, which only their own flow can mint.
-RESERVED_KINDS = frozenset({purpose.value for purpose in Purpose} | {PASSWORD_CHANGED})
+RESERVED_KINDS = frozenset({purpose.value for purpose in Purpose} | security_notices.KINDS)
 
 _LIFETIME = timedelta(days=2)
 _KIND_LIMIT = 64
 _KEY_LIMIT = 128
 #: How JSON writes NUL: an escape that is not itself escaped.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-
-
-def password_changed(
-    session: Session, *, address: str, account_ref: str, locale: str | None, public_url: str | None
-) -> None:
-    """Tell the account's owner that its password was changed."""
-    outbox.enqueue(
-        session,
-        NewMessage(
-            kind=PASSWORD_CHANGED,
-            recipient=address,
-            lane=Lane.NOTICE,
-            lifetime=_LIFETIME,
-            account_ref=account_ref,
-            locale=locale,
-            context=_origin(public_url),
-        ),
-    )
 
 
 def send(
@@ -64,6 +42,7 @@ def send(
     to: str,
     context: Context,
     public_url: str | None,
+    locale: str | None = None,
     send_at: datetime | None = None,
     idempotency_key: str | None = None,
 ) -> uuid.UUID:
@@ -72,6 +51,7 @@ def send(
     :param kind: ``"welcome"`` for the templates ``courier/mail/welcome.*``, or a path such as
         ``"mail/welcome"`` for ``mail/welcome.*``.
     :param public_url: where its links lead, if PUBLIC_URL does not say.
+    :param locale: a language tag for the mail.
     :param send_at: when it is due; its life counts from then.
     :param idempotency_key: answers the message that was queued with this kind and key before.
     :raises AddressError: if ``to`` is not an e-mail address.
@@ -85,34 +65,12 @@ def send(
         recipient=normalise_address(to),
         lane=Lane.NOTICE,
         lifetime=_LIFETIME,
-        context={**_checked(context), **_origin(public_url)},
+        locale=locale,
+        context={**_checked(context), **security_notices.origin(public_url)},
         send_at=send_at,
         idempotency_key=idempotency_key,
     )
     return outbox.enqueue(session, message)
-
-
-def prepare_password_changed(
-    config: CourierConfig, claims: Sequence[Claim]
-) -> dict[uuid.UUID, Draft]:
-    """Everything is in the row already; mail goes to the address the account had then."""
-    return {claim.id: _password_changed(config, claim) for claim in claims}
-
-
-def _password_changed(config: CourierConfig, claim: Claim) -> Draft:
-    public_url = config.public_url or str(claim.context.get(PUBLIC_URL_KEY, ""))
-    # A message that is sent anew tells of the same change as the first one.
-    first = claim.context.get(operator.FIRST_QUEUED_KEY)
-    moment = claim.created_at if first is None else datetime.fromisoformat(str(first))
-    return Draft(
-        recipient=claim.recipient,
-        account_ref=claim.account_ref,
-        template=f"courier/mail/{PASSWORD_CHANGED}",
-        context={
-            "changed_at": f"{moment.day} {moment:%B %Y, %H:%M} UTC",
-            "recovery_url": links.absolute(public_url, f"{config.account_url_prefix}/recovery"),
-        },
-    )
 
 
 def prepare_custom(claims: Sequence[Claim]) -> dict[uuid.UUID, Draft]:
@@ -122,11 +80,7 @@ def prepare_custom(claims: Sequence[Claim]) -> dict[uuid.UUID, Draft]:
 
 def _custom(claim: Claim) -> Draft:
     template = claim.kind if "/" in claim.kind else f"courier/mail/{claim.kind}"
-    return Draft(claim.recipient, claim.account_ref, template, claim.context)
-
-
-def _origin(public_url: str | None) -> dict[str, str]:
-    return {} if public_url is None else {PUBLIC_URL_KEY: public_url}
+    return Draft(claim.recipient, claim.account_ref, template, claim.context, (claim.locale,))
 
 
 def _refuse_kind(kind: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,8 +14,8 @@ from tests.site import PASSWORD, Site
 from tests.visitor import ADA, FINAL, Mail, Visitor, mailed
 
 KINDS = ("recovery", "verification")
-ASK = tuple(f"/account/{kind}" for kind in KINDS)
-CODE = tuple(f"/account/{kind}/code" for kind in KINDS)
+ASK = ("/account/recovery", "/account/verification", "/account/sign-in")
+CODE = tuple(f"{path}/code" for path in ASK)
 POSTS = (*ASK, *CODE, *FINAL.values())
 #: What the design counts, whatever comes: requests and guesses.
 COUNTED = ("courier_limit",)
@@ -122,6 +123,12 @@ def posted(visitor: Visitor, path: str, **fields: str | None) -> TestResponse:
     return visitor.post(path, data=data)
 
 
+@pytest.fixture
+def site(sites: Callable[..., Site]) -> Site:
+    """A site with every page that takes a form from whoever comes."""
+    return sites(COURIER_SIGN_IN=True)
+
+
 def problem(answer: TestResponse) -> tuple[int, str | None, str]:
     """Status, content type and reason of a problem."""
     body = answer.get_json()
@@ -191,7 +198,7 @@ def test_password_in_json(site: Site, mails: dict[str, Mail], value: Any) -> Non
 
 
 @table(BAD_PASSWORDS)
-def test_password(site: Site, mails: dict[str, Mail], value: str | None) -> None:
+def test_s15_password(site: Site, mails: dict[str, Mail], value: str | None) -> None:
     """A page shows its form again with a sentence about the password, and changes nothing."""
     visitor = Visitor(site)
     page = visitor.follow(mails["recovery"].link)
@@ -202,7 +209,7 @@ def test_password(site: Site, mails: dict[str, Mail], value: str | None) -> None
     assert (value or "never in a page") not in answer.text
 
 
-def test_two_passwords(site: Site, mails: dict[str, Mail]) -> None:
+def test_s15_two_passwords(site: Site, mails: dict[str, Mail]) -> None:
     """Two passwords that differ change nothing."""
     visitor = Visitor(site)
     page = visitor.follow(mails["recovery"].link)
@@ -212,13 +219,15 @@ def test_two_passwords(site: Site, mails: dict[str, Mail]) -> None:
     assert (422, True, before) == (answer.status_code, text in answer.text, dump(site))
 
 
-def test_password_policy(site: Site, mails: dict[str, Mail]) -> None:
-    """What the application itself has against a password is said in its words."""
+def test_s15_password_policy(site: Site, mails: dict[str, Mail]) -> None:
+    """What the application has against a password is said in its words, and costs no link."""
     site.courier.password_policy(lambda password: f"Not {len(password)} characters, please.")
     token = mails["recovery"].token
     answer = Visitor(site).post(FINAL["recovery"], json={"token": token, "password": PASSWORD})
     errors = {"password": ["Not 28 characters, please."]}
     assert (422, errors) == (answer.status_code, answer.get_json()["errors"])
+    site.courier.password_policy(lambda _password: None)
+    assert 200 == Visitor(site).redeem("recovery", token)
 
 
 @table(BAD_BODIES)

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 from werkzeug.test import TestResponse
 
+from flask_courier.core.errors import ConfigError
 from tests.databases import every_database
 from tests.observation import age, statements, update
 from tests.site import Site
@@ -48,7 +50,7 @@ def wrong_code(mail: Mail) -> str:
 
 
 @every_database
-def test_five_in_ten_minutes(site: Site) -> None:
+def test_s17_five_in_ten_minutes(site: Site) -> None:
     """After five wrong codes the right one is refused too."""
     site.add_user()
     mail = mailed(site, "recovery")
@@ -71,7 +73,7 @@ def test_again_after_ten_minutes(sites: Callable[..., Site]) -> None:
 
 
 @every_database
-def test_twenty_a_day(site: Site) -> None:
+def test_s17_twenty_a_day(site: Site) -> None:
     """After twenty codes in a day the right one is refused, until the day is over."""
     site.add_user()
     mail = mailed(site, "recovery")
@@ -91,7 +93,7 @@ def test_right_codes_count_too(site: Site) -> None:
     assert [200] * 5 + [422] == [type_code(site, mail.code) for _ in range(6)]
 
 
-def test_new_mail_refills_nothing(sites: Callable[..., Site]) -> None:
+def test_s17_new_mail_refills_nothing(sites: Callable[..., Site]) -> None:
     """Asking for another mail gives no further guesses."""
     site = sites(**NO_LIMITS)
     site.add_user()
@@ -222,16 +224,39 @@ def test_code_of_a_changed_account(site: Site) -> None:
     assert (422, "code_wrong") == (problem[0], problem[1]["reason"])
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("COURIER_RECOVERY_LIFETIME", DAY + timedelta(seconds=1)),
+        ("COURIER_CODE_LIFETIME", DAY + timedelta(seconds=1)),
+        ("COURIER_CODE_DIGITS", 5),
+    ],
+)
+def test_s16_long_lives_and_short_codes(sites: Callable[..., Site], key: str, value: Any) -> None:
+    """What is mailed for a recovery lives a day at most, and no code has fewer than six digits."""
+    with pytest.raises(ConfigError, match=key):
+        sites(**{key: value})
+
+
 @pytest.mark.parametrize("spelling", ["{0} {1}", "{0}-{1}", "  {0}{1}  ", "{0} - {1}"])
-def test_spelling(site: Site, spelling: str) -> None:
+def test_s26_spelling(site: Site, spelling: str) -> None:
     """Spaces and dashes in a code change nothing."""
     site.add_user()
     code = mailed(site, "recovery").code
     assert 200 == type_code(site, spelling.format(code[:4], code[4:]))
 
 
+@pytest.mark.parametrize("zero", ["\u0660", "\u06f0", "\uff10"])
+def test_s26_digits_of_another_keyboard(site: Site, zero: str) -> None:
+    """Arabic, Persian and full-width digits are digits."""
+    site.add_user()
+    code = mailed(site, "recovery").code
+    typed = "".join(chr(ord(zero) + int(digit)) for digit in code)
+    assert 200 == type_code(site, f"{typed[:4]}\u2013{typed[4:]}")
+
+
 @pytest.mark.parametrize("spelling", PASTED)
-def test_pasted_link(site: Site, spelling: str) -> None:
+def test_s27_pasted_link(site: Site, spelling: str) -> None:
     """A link that is pasted in the place of the code works, as mail programs may have left it."""
     site.add_user()
     link = mailed(site, "recovery").link

@@ -26,6 +26,12 @@ EXPIRED = "This page stood open too long."
 FormToken = Callable[[Site], "str | None"]
 
 
+@pytest.fixture
+def site(sites: Callable[..., Site]) -> Site:
+    """A site with every page that takes a form from whoever comes."""
+    return sites(COURIER_SIGN_IN=True)
+
+
 def current(site: Site) -> str:
     """A form token of the page that asks for recovery."""
     return form_data(Visitor(site).get(ASK).text)["form_token"]
@@ -63,7 +69,7 @@ BAD_TOKENS: dict[str, FormToken] = {
 
 
 @pytest.mark.parametrize("make", BAD_TOKENS.values(), ids=BAD_TOKENS.keys())
-def test_form_token(site: Site, make: FormToken) -> None:
+def test_s35_form_token(site: Site, make: FormToken) -> None:
     """A form without a good token of its own is shown again with an explanation."""
     token = make(site)
     data = {"email": ADA} if token is None else {"email": ADA, "form_token": token}
@@ -120,7 +126,7 @@ CROSS_SITE: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("headers", CROSS_SITE.values(), ids=CROSS_SITE.keys())
-def test_cross_site(site: Site, headers: dict[str, str]) -> None:
+def test_s35_cross_site(site: Site, headers: dict[str, str]) -> None:
     """What another site's page sends is refused, as a form and as JSON."""
     data, before, visitor = {"email": ADA, "form_token": current(site)}, dump(site), Visitor(site)
     for path in (ASK, f"{ASK}/code", *FINAL.values()):
@@ -142,7 +148,7 @@ def test_own_site(site: Site, headers: dict[str, str]) -> None:
     assert 303 == Visitor(site).post(ASK, data=data, headers=headers).status_code
 
 
-def test_plain_text_form(site: Site) -> None:
+def test_s35_plain_text_form(site: Site) -> None:
     """A foreign form that dresses JSON up as plain text is refused."""
     body = b'{"email": "ada@example.com", "x": "="}'
     answer = Visitor(site).post(ASK, data=body, content_type="text/plain")
@@ -150,7 +156,7 @@ def test_plain_text_form(site: Site) -> None:
 
 
 @every_database
-def test_cookie_of_another_link(sites: Callable[..., Site]) -> None:
+def test_s33_cookie_of_another_link(sites: Callable[..., Site]) -> None:
     """A form that was opened by one link is refused when the cookie is another link's."""
     site = sites(**NO_LIMITS)
     owners = [site.add_user(), site.add_user("grace@example.com")]
@@ -164,7 +170,7 @@ def test_cookie_of_another_link(sites: Callable[..., Site]) -> None:
     ]
 
 
-def test_planted_cookie(site: Site) -> None:
+def test_s35_planted_cookie(site: Site) -> None:
     """A stranger's link that a page planted shows whose account it is, masked."""
     site.add_user("eve@example.net")
     page = Visitor(site).follow(mailed(site, "verification", "eve@example.net").link)
@@ -175,7 +181,7 @@ def test_planted_cookie(site: Site) -> None:
     )
 
 
-def test_form_of_one_link_with_the_token_of_another(sites: Callable[..., Site]) -> None:
+def test_s33_form_of_one_link_with_the_token_of_another(sites: Callable[..., Site]) -> None:
     """The hidden token of a form cannot be exchanged for that of another link."""
     site = sites(**NO_LIMITS)
     site.add_user()

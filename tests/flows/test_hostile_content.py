@@ -191,7 +191,7 @@ def test_missing_template(mailing_site: Site, mail_server: MailServer, write: Wr
 
 @pytest.mark.parametrize("character", ["\r\n", "\n", "\r", "\0"])
 @pytest.mark.parametrize("address", ["ada@example.com{}", "ada{}@example.com", "{}ada@example.com"])
-def test_address(site: Site, address: str, character: str) -> None:
+def test_s29_address(site: Site, address: str, character: str) -> None:
     """An address with CR, LF or NUL is refused by every public call, and queues nothing."""
     hostile = address.format(f"{character}Bcc: eve@example.com{character}")
     with site.app.app_context():
@@ -204,7 +204,7 @@ def test_address(site: Site, address: str, character: str) -> None:
 
 
 @pytest.mark.parametrize("character", ["\r\n", "\n", "\r"])
-def test_line_break_in_a_subject(
+def test_s29_line_break_in_a_subject(
     mailing_site: Site, mail_server: MailServer, write: Write, character: str
 ) -> None:
     """Line breaks in a context become spaces in the subject, not headers."""
