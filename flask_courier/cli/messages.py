@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
+from datetime import timezone
+from functools import partial
 from typing import Any
 
 import click
 
 from flask_courier.cli import output
 from flask_courier.cli.group import EXIT_CODES, NOT_POSSIBLE
+from flask_courier.core.clock import utc_now
+from flask_courier.core.search import Query, term
+from flask_courier.core.search_values import Misread, Viewpoint
 from flask_courier.core.status import Status
 from flask_courier.state import CourierState, current_state
-from flask_courier.storage import log
-from flask_courier.storage.log import AttemptEntry, Details, Entry
+from flask_courier.storage import details as one
+from flask_courier.storage import log, search
+from flask_courier.storage.details import AttemptEntry, Details
+from flask_courier.storage.log import Entry
 
 _HEADER = ("id", "queued (UTC)", "status", "kind", "recipient", "tries", "why")
 
@@ -39,16 +47,8 @@ def list_messages(
 ) -> None:
     """List messages, newest first."""
     state = current_state()
-    found: list[Entry] = state.database.transact(
-        lambda session: log.entries(
-            session,
-            status=Status(status) if status else None,
-            recipient=recipient,
-            kind=kind,
-            before=before,
-            limit=limit,
-        )
-    )
+    asked = {"status": status, "to": recipient, "kind": kind}
+    found = _listed(state, {name: text for name, text in asked.items() if text}, before, limit)
     if as_json:
         output.echo_json([_fields(state, entry) for entry in found])
     elif found:
@@ -61,12 +61,12 @@ def list_messages(
 
 @click.command("show", epilog=EXIT_CODES)
 @click.argument("message_id", type=click.UUID, metavar="ID")
-@output.json_option("Print a JSON object, with the fields of the delivery log's own JSON.")
+@output.json_option("Print a JSON object: the delivery log's own JSON, without its words.")
 def show(*, message_id: uuid.UUID, as_json: bool) -> None:
     """Show everything that is known of one message; dots stand for its token and its code."""
     state = current_state()
     details: Details | None = state.database.transact(
-        lambda session: log.details(session, message_id)
+        lambda session: one.details(session, message_id, limit=None)
     )
     if details is None:
         click.echo(f"flask courier: there is no message {message_id}", err=True)
@@ -77,15 +77,44 @@ def show(*, message_id: uuid.UUID, as_json: bool) -> None:
         click.echo(_page(details))
 
 
+def _listed(
+    state: CourierState, asked: Mapping[str, str], below: uuid.UUID | None, limit: int
+) -> list[Entry]:
+    """The newest messages of a search, in as many steps as it takes to find them."""
+    viewpoint = Viewpoint(utc_now(), timezone.utc, sender="")
+    try:
+        query = Query(tuple(term(name, text, viewpoint) for name, text in asked.items()))
+    except Misread as error:
+        raise click.UsageError(str(error)) from error
+    ids: list[uuid.UUID] = []
+    while True:
+        step, below = state.database.transact(partial(_step, query, below))
+        ids += step
+        if below is None or len(ids) >= limit:
+            break
+    found: list[Entry] = state.database.transact(
+        lambda session: log.entries_of(session, ids[:limit])
+    )
+    return found
+
+
+def _step(query: Query, below: uuid.UUID | None, session: Any) -> Any:
+    return search.matching_ids(session, query, below=below)
+
+
 def _fields(state: CourierState, entry: Entry) -> dict[str, Any]:
-    return {**output.plain(entry), "max_attempts": state.config.message_retries + 1}
+    return {
+        **output.plain(entry),
+        **entry.names_in_kratos(),
+        "max_attempts": state.config.message_retries + 1,
+    }
 
 
 def _document(state: CourierState, details: Details) -> dict[str, Any]:
     content = details.content and details.content.masked()
     return {
         **_fields(state, details.entry),
-        "attempts_made": details.attempts,
+        "dispatches": details.attempts,
         "events": details.events,
         "content": content
         and {"subject": content.subject, "text": content.text, "html": content.html},

@@ -33,8 +33,6 @@ def purge(*, days: int | None, as_json: bool) -> None:
     """
     state, now = current_state(), utc_now()
     kept = state.config.retention if days is None else days * _DAY
-    windows = [*state.config.recipient_limit, *state.config.requester_limit]
-    longest = timedelta(seconds=max(86_400, *(limit.seconds for limit in windows)))
     counts = {"contents": 0, "messages": 0}
     while True:
         batch = retention.purge(
@@ -42,7 +40,7 @@ def purge(*, days: int | None, as_json: bool) -> None:
             now=now,
             contents=min(state.config.content_retention, kept),
             messages=kept,
-            counters=longest,
+            counters=state.config.longest_window,
         )
         if not (batch.contents or batch.messages):
             break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -17,51 +17,49 @@ from flask_courier.core.tokens import Secret
 from flask_courier.flows import challenge as flow
 from flask_courier.flows import codes
 from flask_courier.flows.challenge import Asked, Challenge
+from flask_courier.flows.redemption import DeadToken
 from flask_courier.state import CourierState, current_state
-from flask_courier.storage.uow import Session
-from flask_courier.web import guard
-from flask_courier.web.forms import CodeForm, ConfirmForm, CourierForm, RequestForm, bind, invalid
+from flask_courier.web import guard, language, peer
+from flask_courier.web.forms import (
+    CodeForm,
+    ConfirmForm,
+    CourierForm,
+    RequestForm,
+    bind,
+    invalid,
+    sent_address,
+)
 from flask_courier.web.guard import Refused
-from flask_courier.web.presented import Presented, forget, present, remember, transact
+from flask_courier.web.language import gettext as _
+from flask_courier.web.presented import Presented, forget, present, transact
 
 logger = logging.getLogger("flask_courier.web")
 
-_LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,3}")
-_LINK_TAIL = " ./>?#"
-_WRONG_CODE = (
-    "This code is not right, or no longer. Check it, or open the link in the mail instead, which "
-    "works longer than the code."
-)
+#: What mail programs take for a part of a link: the end of a sentence, or of <a link>.
+LINK_TAIL = " ./>?#"
 
 
 @dataclass(frozen=True)
 class Pages:
     """Where the pages of a flow are."""
 
-    request: str
-    code: str
     #: The page that completes the flow.
     final: str
-
-    @property
-    def password(self) -> str:
-        """The final page of recovery."""
-        return self.final
-
-    @property
-    def confirm(self) -> str:
-        """The final page of verification."""
-        return self.final
+    #: The page to ask for a mail on, and the one for its code, where the flow has them.
+    request: str | None = None
+    code: str | None = None
+    #: Where a dead link is exchanged for a new mail, where it can be.
+    again: str | None = None
 
 
 def pages(challenge: Challenge) -> Pages:
     """The URLs of this flow's pages."""
-    name = challenge.purpose.value
-    final = "password" if name == "recovery" else "confirm"
+    name = f"courier.{challenge.purpose.value}"
     return Pages(
-        url_for(f"courier.{name}"),
-        url_for(f"courier.{name}_code"),
-        url_for(f"courier.{name}_{final}"),
+        final=url_for(f"{name}_{challenge.final}"),
+        request=url_for(name) if challenge.has_code else None,
+        code=url_for(f"{name}_code") if challenge.has_code else None,
+        again=url_for(f"{name}_again") if challenge.renewable else None,
     )
 
 
@@ -72,32 +70,44 @@ def page(challenge: Challenge, template: str, **context: Any) -> Response:
 
 def ask(challenge: Challenge) -> Response:
     """GET and POST of the first page: queue a mail, whoever asks for whomever."""
-    form = bind(RequestForm, _binding(challenge, "request"))
-    if request.method != "POST":
-        if guard.wants_json():
-            return describe(["email"])
-        return page(challenge, "request.html", form=form)
-    if not form.validate():
+    binding = _binding(challenge, "request")
+    address = sent_address(binding) if request.method == "POST" else None
+    if address is not None:
+        request_mail(challenge, asked_for(address))
+        return accepted(challenge)
+    form = bind(RequestForm, binding)
+    if request.method == "POST":
+        form.validate()
         return show_again(challenge, "request.html", form)
-    asked = _asked(str(form.email.data))
+    if guard.wants_json():
+        return describe(["email"])
+    return page(challenge, "request.html", form=form)
+
+
+def request_mail(challenge: Challenge, asked: Asked) -> None:
+    """Queue a mail, if the client has not had its share of them.
+
+    :raises Refused: if it has.
+    """
     state = current_state()
-    requester = guard.requester()
-
-    def work(session: Session) -> bool:
-        if requester is not None and not flow.count_request(session, state.flows, requester):
-            return False
-        flow.request(session, challenge, asked)
-        return True
-
-    if not transact(state, work):
+    if not transact(
+        state,
+        lambda session: flow.request_limited(session, challenge, state.flows, asked),
+        reads=False,
+    ):
         raise _too_many(state)
+
+
+def accepted(challenge: Challenge) -> Response:
+    """The answer to a request for a mail, whether there will be one or not."""
     if guard.wants_json():
         answer = jsonify(
-            status="accepted", detail="If there is such an account, a mail is on its way."
+            status="accepted", detail=_("If there is such an account, a mail is on its way.")
         )
         answer.status_code = int(HTTPStatus.ACCEPTED)
         return answer
-    return guard.see_other(pages(challenge).code)
+    onward = "code" if challenge.has_code else challenge.final
+    return guard.see_other(url_for(f"courier.{challenge.purpose.value}_{onward}"))
 
 
 def enter_code(challenge: Challenge, final: Callable[[Presented], Response]) -> Response:
@@ -109,40 +119,31 @@ def enter_code(challenge: Challenge, final: Callable[[Presented], Response]) -> 
         return page(challenge, "code.html", form=form, message=None)
     if not form.validate():
         return show_again(challenge, "code.html", form, message=None)
-    state, requester = current_state(), guard.requester()
+    state = current_state()
+    requester = flow.requester_key(state.flows, peer.requester())
     if requester is not None and not transact(
         state, lambda session: flow.count_request(session, state.flows, requester)
     ):
         raise _too_many(state)
     secret = _redeem_text(state, challenge, str(form.email.data), str(form.code.data))
     presented = None if secret is None else present(challenge, secret, in_form=True)
-    if presented is None:
-        if guard.wants_json():
-            raise Refused(
-                HTTPStatus.UNPROCESSABLE_ENTITY, "code_wrong", "That did not work", _WRONG_CODE
-            )
-        answer = page(challenge, "code.html", form=form, message=_WRONG_CODE)
-        answer.status_code = int(HTTPStatus.UNPROCESSABLE_ENTITY)
-        return answer
+    if not isinstance(presented, Presented):
+        return _wrong_code(challenge, form)
     if guard.wants_json():
         return jsonify(token=presented.secret.value, address=presented.token.masked_address)
     return final(presented)
 
 
-def follow_link(challenge: Challenge, text: str) -> Response:
-    """GET of the link in the mail: never changes an account, whoever fetches it."""
-    # Mail programs take the end of a sentence, or of <a link>, for a part of the link.
-    presented = present(challenge, Secret(text.rstrip(_LINK_TAIL)), in_form=False)
-    if presented is None:
-        return dead_link(challenge)
-    state = current_state()
-    token = presented.token
-    transact(state, lambda session: flow.mark_opened(session, token))
+def _wrong_code(challenge: Challenge, form: CodeForm) -> Response:
+    words = _(
+        "This code is not right, or no longer. Check it, or open the link in the mail instead, "
+        "which works longer than the code."
+    )
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
     if guard.wants_json():
-        return jsonify(status="open", address=token.masked_address)
-    answer = guard.see_other(pages(challenge).final)
-    remember(answer, challenge, presented.secret)
-    answer.headers["Referrer-Policy"] = "no-referrer"
+        raise Refused(status, "code_wrong", _("That did not work"), words)
+    answer = page(challenge, "code.html", form=form, message=words)
+    answer.status_code = int(status)
     return answer
 
 
@@ -169,9 +170,11 @@ def foreign_form() -> Response:
         Refused(
             HTTPStatus.UNPROCESSABLE_ENTITY,
             "form_expired",
-            "Open the link again",
-            "This page stood open too long, or another link was opened meanwhile. Nothing was "
-            "changed. Open the link in the mail again.",
+            _("Open the link again"),
+            _(
+                "This page stood open too long, or another link was opened meanwhile. Nothing was "
+                "changed. Open the link in the mail again."
+            ),
         )
     )
 
@@ -180,23 +183,12 @@ def finished(challenge: Challenge, after: str | None) -> Response:
     """The answer to a completed flow."""
     if guard.wants_json():
         return jsonify(status="completed")
-    answer = guard.see_other(after) if after else page(challenge, "done.html", next_url=None)
-    forget(answer, challenge)
-    return answer
-
-
-def dead_link(challenge: Challenge) -> Response:
-    """One text for every link that does not work: forged, used, replaced, or run out."""
-    refused = Refused(
-        HTTPStatus.GONE,
-        "link_invalid",
-        "This link no longer works",
-        "It may have been used, replaced by a newer one, or run out. Ask for a new mail.",
+    answer = (
+        guard.see_other(after)
+        if after
+        else page(challenge, "done.html", next_url=None, recovery_url=url_for("courier.recovery"))
     )
-    if guard.wants_json():
-        return guard.refuse(refused)
-    answer = page(challenge, "dead_link.html")
-    answer.status_code = int(refused.status)
+    forget(answer, challenge)
     return answer
 
 
@@ -214,12 +206,32 @@ def describe(fields: list[str]) -> Response:
     return jsonify(fields=fields)
 
 
+def is_served(challenge: Challenge) -> bool:
+    """Whether the application has this flow's pages."""
+    return f"courier.{challenge.purpose.value}_link" in current_app.view_functions
+
+
 def announce(signal: NamedSignal, presented: Presented) -> None:
-    """Tell receivers of a completed flow; what one of them raises is logged and changes nothing."""
+    """Tell receivers of a completed flow."""
+    _send(signal, account_ref=presented.token.account_ref)
+
+
+def announce_refusal(signal: NamedSignal, challenge: Challenge, token: DeadToken) -> None:
+    """Tell receivers of a link that did not work."""
+    _send(
+        signal,
+        account_ref=token.account_ref,
+        purpose=challenge.purpose.value,
+        outcome=token.death.value,
+    )
+
+
+def _send(signal: NamedSignal, **values: str | None) -> None:
+    """What a receiver raises is logged and changes nothing."""
     app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
     for receiver in signal.receivers_for(app):
         try:
-            receiver(app, account_ref=presented.token.account_ref)
+            receiver(app, **values)
         except Exception:
             logger.exception(
                 "a receiver of %s failed", signal.name, extra={"action": "signal_failed"}
@@ -230,34 +242,25 @@ def _binding(challenge: Challenge, form: str) -> str:
     return guard.binding(challenge.purpose.value, form)
 
 
-def _asked(address: str) -> Asked:
-    state = current_state()
-    requester = guard.requester()
-    key = state.keys.current
+def asked_for(address: str) -> Asked:
+    """What a request of this client for a mail to ``address`` is."""
     return Asked(
         address=address,
-        locale=_language(),
-        requester_key=None if requester is None else key.limit_key("requester", requester),
+        locale=language.of_request(),
+        requester_key=flow.requester_key(current_state().flows, peer.requester()),
         public_url=guard.stored_public_url(),
         delay=guard.unseen_delay(),
     )
 
 
-def _language() -> str | None:
-    """The language the browser asks for, if it reads like a language tag (RFC 5646)."""
-    best = request.accept_languages.best
-    return best if best and _LANGUAGE_TAG.fullmatch(best) else None
-
-
 def _too_many(state: CourierState) -> Refused:
     longest = max(limit.seconds for limit in state.config.requester_limit)
-    return Refused(
-        HTTPStatus.TOO_MANY_REQUESTS,
-        "too_many_requests",
-        "Too many requests",
-        "Wait a while before you ask again.",
-        retry_after=longest,
-    )
+    return guard.too_many_requests(longest)
+
+
+def token_in(link: str) -> Secret:
+    """The token at the end of a pasted link."""
+    return Secret(unquote(link).rstrip(LINK_TAIL).rpartition("/")[2])
 
 
 def _redeem_text(
@@ -270,10 +273,10 @@ def _redeem_text(
     room = transact(
         state, lambda session: codes.take_code_slot(session, challenge, state.flows, address)
     )
-    pasted = unquote(text)
-    if "/" in pasted:
-        return Secret(pasted.rstrip(_LINK_TAIL).rpartition("/")[2])
-    code = Secret("".join(text.replace("-", " ").split()))
+    if "/" in unquote(text):
+        return token_in(text)
+    # A keyboard's digits may be Arabic or of full width; what stands between them is no part of it.
+    code = Secret("".join(str(unicodedata.decimal(one, "")) for one in text))
     row = transact(
         state,
         lambda session: codes.find(session, challenge, state.flows, address=address, code=code),

@@ -8,18 +8,20 @@ be made by a foreign page without a CORS preflight, which is never answered.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from datetime import timedelta
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
 from flask import Response, jsonify, make_response, redirect, render_template, request, url_for
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge, TooManyRequests
 
 from flask_courier.core import links
 from flask_courier.core.config import WorkerMode
 from flask_courier.core.ids import fraction
 from flask_courier.state import current_state
+from flask_courier.web import language, peer
+from flask_courier.web.language import gettext as _
 
 #: Bytes of a request body; the largest honest one is a pasted link.
 BODY_LIMIT = 32 * 1024
@@ -27,13 +29,11 @@ NO_DELAY = timedelta(0)
 LONGEST_DELAY = timedelta(seconds=2)
 BASE_TEMPLATE = "courier/base.html"
 
-#: No script at all; styles and images of this origin alone.
+#: Styles and images of this origin alone; a script too, on the one page that has one.
 _POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action {targets}; "
+    "default-src 'none'; {scripts}style-src 'self'; img-src 'self' data:; form-action {targets}; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-_FORWARDING = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via")
 
 
 class Refused(Exception):
@@ -48,6 +48,7 @@ class Refused(Exception):
         *,
         retry_after: int | None = None,
         errors: dict[str, list[str]] | None = None,
+        location: str | None = None,
     ) -> None:
         super().__init__(reason)
         self.status = status
@@ -56,6 +57,8 @@ class Refused(Exception):
         self.detail = detail
         self.retry_after = retry_after
         self.errors = errors
+        #: Where a client can do what is missing.
+        self.location = location
 
 
 def wants_json() -> bool:
@@ -66,22 +69,21 @@ def wants_json() -> bool:
     return best == "application/json"
 
 
-def before_request() -> None:
+def before_request(*, body_limit: int = BODY_LIMIT) -> None:
     """Bound the body and refuse what a foreign page sends.
 
     :raises Refused: if this is a cross-site POST, or one of another content type.
     """
-    request.max_content_length = BODY_LIMIT
+    request.max_content_length = body_limit
     if request.method in ("GET", "HEAD", "OPTIONS"):
         return
     if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
         raise _cross_site()
     origin = request.headers.get("Origin")
-    # Either name of this site will do: a foreign page can choose neither its Origin nor our Host.
-    if origin is not None and origin not in (
-        links.origin(public_url()),
-        links.origin(request.host_url),
-    ):
+    if origin == "null" and request.headers.get("Sec-Fetch-Site") == "same-origin":
+        # A page of ours that names no referrer; a script cannot write this header (Fetch Metadata).
+        origin = None
+    if origin is not None and not _is_ours(origin):
         raise _cross_site()
     if not request.is_json and request.mimetype not in (
         "application/x-www-form-urlencoded",
@@ -90,17 +92,22 @@ def before_request() -> None:
         raise Refused(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "unsupported_media_type",
-            "This kind of content is not understood",
-            "Send a form, or JSON with the content type application/json.",
+            _("This kind of content is not understood"),
+            _("Send a form, or JSON with the content type application/json."),
         )
+
+
+def _is_ours(origin: str) -> bool:
+    """Whether this is a name of this site; a foreign page can choose neither it nor our Host."""
+    return origin == links.origin(public_url()) or origin == links.origin(request.host_url)
 
 
 def _cross_site() -> Refused:
     return Refused(
         HTTPStatus.FORBIDDEN,
         "cross_site",
-        "This form was sent from another site",
-        "Open the page here and send it again.",
+        _("This form was sent from another site"),
+        _("Open the page here and send it again."),
     )
 
 
@@ -115,17 +122,38 @@ def after_request(response: Response) -> Response:
     # no-referrer on forms would make browsers send "Origin: null" with their POST.
     headers.setdefault("Referrer-Policy", "same-origin")
     if current_state().config.base_template is None:
-        headers["Content-Security-Policy"] = _POLICY.format(targets=_form_targets())
+        headers.setdefault("Content-Security-Policy", _policy())
     headers.add("Vary", "Accept")
+    headers.add("Vary", "Accept-Language")
+    spoken = language.spoken()
+    if spoken is not None:
+        headers["Content-Language"] = spoken
     return response
 
 
-def _form_targets() -> str:
-    """Where a form may lead: this origin, and what it redirects to after the flow."""
+def allow_script(response: Response) -> Response:
+    """Let this answer's page run scripts of this origin."""
+    if current_state().config.base_template is None:
+        response.headers["Content-Security-Policy"] = _policy("script-src 'self'; ")
+    return response
+
+
+def _policy(scripts: str = "") -> str:
     config = current_state().config
-    onward = (config.after_recovery_url, config.after_verification_url)
+    return _policy_for(
+        scripts,
+        config.after_recovery_url,
+        config.after_verification_url,
+        config.after_sign_in_url,
+    )
+
+
+# Every answer carries it: an application has two, with and without scripts.
+@lru_cache(16)
+def _policy_for(scripts: str, *onward: str | None) -> str:
+    """A form may lead to this origin, and to what it redirects to after the flow."""
     foreign = sorted({links.origin(url) for url in onward if url and "://" in url})
-    return " ".join(["'self'", *foreign])
+    return _POLICY.format(scripts=scripts, targets=" ".join(["'self'", *foreign]))
 
 
 def refuse(refused: Refused) -> Response:
@@ -140,6 +168,8 @@ def refuse(refused: Refused) -> Response:
         }
         if refused.errors:
             body["errors"] = refused.errors
+        if refused.location:
+            body["location"] = refused.location
         response = jsonify(body)
         response.mimetype = "application/problem+json"
     else:
@@ -156,19 +186,45 @@ def refuse_body(error: HTTPException) -> Response:
     status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE if too_large else HTTPStatus.BAD_REQUEST
     reason = "payload_too_large" if too_large else "body"
     detail = (
-        f"Send at most {BODY_LIMIT // 1024} kB."
+        _("Send at most %(limit)s kB.", limit=BODY_LIMIT // 1024)
         if too_large
-        else "The request could not be read; send the form again."
+        else _("The request could not be read; send the form again.")
     )
-    return refuse(Refused(status, reason, "This request was not accepted", detail))
+    return refuse(Refused(status, reason, _("This request was not accepted"), detail))
+
+
+def refuse_rate(error: TooManyRequests) -> Response:
+    """What a limit of the application's own refuses, Flask-Limiter's for example, in our words."""
+    retry_after = error.retry_after
+    seconds = retry_after if isinstance(retry_after, int) else None
+    return refuse(too_many_requests(seconds))
+
+
+def too_many_requests(retry_after: int | None) -> Refused:
+    """A client has had its share.
+
+    :param retry_after: seconds until it may ask again, where that is known.
+    """
+    return Refused(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "too_many_requests",
+        _("Too many requests"),
+        _("Wait a while before you ask again."),
+        retry_after=retry_after,
+    )
 
 
 def page(template: str, *, folder: str = "web", **context: Any) -> Response:
     """One of our pages, in the application's own layout if it has named one."""
+    words = language.words()
     return make_response(
         render_template(
             f"courier/{folder}/{template}",
             courier_base=current_state().config.base_template or BASE_TEMPLATE,
+            _=language.in_template,
+            _n=language.ngettext,
+            lang=words.language,
+            dir=words.direction,
             courier_css=url_for("courier.static", filename="courier/courier.css"),
             **context,
         )
@@ -188,13 +244,15 @@ def public_url() -> str:
     configured = current_state().config.public_url
     if configured is not None:
         return configured
-    if not is_loopback_name(_host_name()):
+    if not peer.is_loopback_name(peer.host_name()):
         raise Refused(
             HTTPStatus.SERVICE_UNAVAILABLE,
             "public_url_missing",
-            "This site does not know its own address yet",
-            "Set COURIER_PUBLIC_URL: without it, links are only made for a browser on the same "
-            "machine.",
+            _("This site does not know its own address yet"),
+            _(
+                "Set COURIER_PUBLIC_URL: without it, links are only made for a browser on the same "
+                "machine."
+            ),
         )
     return request.host_url.rstrip("/") + request.script_root
 
@@ -202,22 +260,6 @@ def public_url() -> str:
 def stored_public_url() -> str | None:
     """What a message must remember of :func:`public_url`: nothing, if the configuration says it."""
     return None if current_state().config.public_url is not None else public_url()
-
-
-def requester() -> str | None:
-    """Who asks, for the limits: an IPv4 address or an IPv6 /64; None if a proxy hides it.
-
-    A private peer with a forwarding header is a proxy that nobody told Flask of: everybody would
-    share its one limit.
-    """
-    address = _peer()
-    if address is None:
-        return None
-    if (address.is_private or address.is_loopback) and is_forwarded():
-        return None
-    if address.version == 6:
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
 
 
 def unseen_delay() -> timedelta:
@@ -229,41 +271,6 @@ def unseen_delay() -> timedelta:
     return LONGEST_DELAY * fraction() if embedded else NO_DELAY
 
 
-def is_forwarded() -> bool:
-    """Whether a forwarding header came with the request."""
-    return any(name in request.headers for name in _FORWARDING)
-
-
-def is_loopback_request() -> bool:
-    """Whether client and Host name are this machine, with nothing in between."""
-    peer = _peer()
-    if peer is None:
-        return False
-    return peer.is_loopback and is_loopback_name(_host_name()) and not is_forwarded()
-
-
-def is_loopback_name(host: str) -> bool:
-    """Whether ``host`` names this machine and nothing else."""
-    return host in _LOOPBACK_NAMES or host.endswith(".localhost")
-
-
 def binding(*parts: str) -> str:
     """What a form token is bound to; long enough that no other form has the same."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def _peer() -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """Who is at the other end; a dual-stack socket writes IPv4 addresses as IPv6 ones."""
-    try:
-        address = ipaddress.ip_address(request.remote_addr or "")
-    except ValueError:
-        return None
-    mapped = getattr(address, "ipv4_mapped", None)
-    return address if mapped is None else mapped
-
-
-def _host_name() -> str:
-    host = request.host.lower()
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]

@@ -11,18 +11,23 @@ from flask import Response, request
 
 from flask_courier.core import links
 from flask_courier.core.tokens import Secret
-from flask_courier.flows import challenge as flow
-from flask_courier.flows.challenge import Challenge, OpenToken
+from flask_courier.flows import redemption
+from flask_courier.flows.challenge import Challenge
+from flask_courier.flows.redemption import DeadToken, Death, OpenToken
 from flask_courier.state import CourierState, current_state
 from flask_courier.storage.uow import Conflict, Session
 from flask_courier.web import guard
 from flask_courier.web.forms import json_object
 from flask_courier.web.guard import Refused
+from flask_courier.web.language import gettext as _
 
 T = TypeVar("T")
 
 #: Seconds that the cookie of an opened link lasts.
 COOKIE_LIFETIME = 600
+
+#: What a client without a token is told.
+NO_TOKEN = DeadToken(Death.FORGED)
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,8 @@ class Presented:
     in_form: bool
 
 
-def presented_by_client(challenge: Challenge) -> Presented | None:
-    """The token in the form or the JSON body, else the one in the cookie; None if it is dead.
+def presented_by_client(challenge: Challenge) -> Presented | DeadToken:
+    """What the token in the form or the JSON body opens, else the one in the cookie.
 
     :raises Refused: if JSON was announced and no object came.
     """
@@ -46,14 +51,16 @@ def presented_by_client(challenge: Challenge) -> Presented | None:
     if isinstance(in_form, str) and in_form:
         return present(challenge, Secret(in_form), in_form=True)
     cookie = request.cookies.get(_cookie_name(challenge))
-    return None if not cookie else present(challenge, Secret(cookie), in_form=False)
+    return present(challenge, Secret(cookie), in_form=False) if cookie else NO_TOKEN
 
 
-def present(challenge: Challenge, secret: Secret, *, in_form: bool) -> Presented | None:
-    """What ``secret`` opens, or None."""
+def present(challenge: Challenge, secret: Secret, *, in_form: bool) -> Presented | DeadToken:
+    """What ``secret`` opens, or why it opens nothing."""
     state = current_state()
-    token = transact(state, lambda session: flow.inspect(session, challenge, state.flows, secret))
-    return None if token is None else Presented(secret, token, in_form)
+    token = transact(
+        state, lambda session: redemption.inspect(session, challenge, state.flows, secret)
+    )
+    return token if isinstance(token, DeadToken) else Presented(secret, token, in_form)
 
 
 def remember(answer: Response, challenge: Challenge, secret: Secret) -> None:
@@ -74,19 +81,20 @@ def forget(answer: Response, challenge: Challenge) -> None:
     answer.delete_cookie(_cookie_name(challenge), path=_cookie_path(challenge), samesite="Lax")
 
 
-def transact(state: CourierState, work: Callable[[Session], T]) -> T:
+def transact(state: CourierState, work: Callable[[Session], T], *, reads: bool = True) -> T:
     """Run ``work`` in one transaction.
 
+    :param reads: as for ``Database.unit_of_work``.
     :raises Refused: if it met another one twice; nothing was written, and trying again will do.
     """
     try:
-        return state.database.transact(work)
+        return state.database.transact(work, reads=reads)
     except Conflict:
         raise Refused(
             HTTPStatus.SERVICE_UNAVAILABLE,
             "busy",
-            "This took too long",
-            "Nothing was changed. Try again in a moment.",
+            _("This took too long"),
+            _("Nothing was changed. Try again in a moment."),
             retry_after=1,
         ) from None
 
@@ -98,4 +106,4 @@ def _cookie_name(challenge: Challenge) -> str:
 
 def _cookie_path(challenge: Challenge) -> str:
     prefix = links.path_of(guard.public_url()) + current_state().config.account_url_prefix
-    return f"{prefix}/{challenge.purpose.value}"
+    return f"{prefix}/{challenge.path}"

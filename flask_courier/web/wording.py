@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from markupsafe import Markup
 
-from flask_courier.core.causes import CAUSES, Cause
+from flask_courier.core.cause import Cause, Side
+from flask_courier.core.causes import CAUSES
 from flask_courier.core.clock import utc_now
-from flask_courier.core.replies import Outcome
+from flask_courier.core.replies import Outcome, Phase
 from flask_courier.core.status import Status
-from flask_courier.storage.log import AttemptEntry, Entry
+from flask_courier.storage.details import AttemptEntry
+from flask_courier.storage.log import Entry
 
 STATUS_LABELS = {
     Status.QUEUED: "Waiting",
@@ -21,6 +24,15 @@ STATUS_LABELS = {
     Status.EXPIRED: "Too late",
     Status.HELD: "Outcome unknown",
     Status.CANCELLED: "Taken back",
+}
+
+#: States of a message that are no statuses.
+STATE_LABELS = {
+    "attention": "Needs attention",
+    "stuck": "Stuck",
+    "overdue": "Overdue",
+    "due": "Due",
+    "retrying": "Retrying",
 }
 
 #: What one attempt came to.
@@ -38,10 +50,11 @@ REASON_LABELS = {
     "transport_fault": "The connection to the SMTP server failed",
     "operator_fault": "The SMTP server needs a change here",
     "throttled": "The SMTP server wants less mail",
-    "deferred": "Put off by the receiving side",
+    "deferred": "Put off for now",
     "outcome_unknown": "No final answer from the SMTP server",
     "lease_expired": "Its worker is gone",
     "unknown_kind": "No template for it yet",
+    "hourly_budget": "The mails of this hour are used up",
     "failed": "Something unforeseen happened",
     "retried": "Tried again by an operator",
     "rejected": "Refused for good",
@@ -56,6 +69,13 @@ REASON_LABELS = {
     "day_limit": "Too many in one day",
     "superseded": "A newer mail took its place",
     "operator": "Taken back by an operator",
+    "disowned": 'Taken back: "this was not me"',
+    "frozen": 'Held back after "this was not me"',
+    "address_taken": "Another account has the address",
+    "address_unchanged": "It is the account's address already",
+    "undone": "The change it tells of was taken back",
+    "account_changed": "The account has changed since it was asked for",
+    "handed_over": "Its link was handed over by support",
 }
 
 EVENT_LABELS = {
@@ -65,108 +85,43 @@ EVENT_LABELS = {
     "retried": "Tried again by an operator",
     "cancelled": "Taken back by an operator",
     "resent": "Sent anew by an operator, as another message",
+    "hurried": "Made due at once by an operator",
+    "content_deleted": "Its content was deleted by an operator",
+    "undone": "The change of address was taken back",
+    "address_vacated": (
+        "Another account had the old address, never verified: its own now ends in .invalid"
+    ),
+    "disowned": 'The account\'s owner said: "this was not me"',
+    "handed_over": "A recovery link was made and handed over",
+    "test_asked": "Asked for on the health page, as a test",
+    "link_replaced": "Its link was made void: something newer took its place",
+    "link_disowned": 'Its link was made void: "this was not me"',
+    "link_expired": "Its link ran out without being used",
+    "not_me_fetched": 'The "this was not me" link was fetched, by a person or by a mail scanner',
 }
 
-_HEADLINES = {
-    Status.QUEUED: "This mail is waiting for its next attempt.",
-    Status.PROCESSING: "A worker is sending this mail right now.",
-    Status.SENT: "The SMTP server accepted this mail.",
-    Status.ABANDONED: "This mail was given up.",
-    Status.SUPPRESSED: "This mail was not sent, on purpose.",
-    Status.EXPIRED: "This mail was not sent in time.",
-    Status.HELD: "This mail may or may not have been delivered.",
-    Status.CANCELLED: "This mail was taken back before it was sent.",
+#: Whose side a cause is on.
+SIDE_LABELS: Mapping[Side, str] = {
+    "recipient": "The recipient's",
+    "recipient_server": "The recipient's mail server's",
+    "sender": "Ours: whoever runs this application",
+    "provider": "The SMTP provider's",
+    "network": "Nobody's yet: the network in between",
+    "us": "Ours: the worker that sends",
 }
 
-_LATE = "Its time ran out before an SMTP server took it. The person can ask for a new one."
-_ONCE = "It was tried once, as a test, and is not tried again; see the attempt below."
-
-#: By status and reason: what it means and what to do.
-_ADVICE: dict[tuple[Status, str | None], str] = {
-    (Status.QUEUED, None): "It will go out as soon as a worker takes it.",
-    (Status.QUEUED, "transport_fault"): (
-        "The connection to the SMTP server failed, which says nothing of this mail: see the last "
-        "attempt. It is tried again by itself, as often as its time allows."
-    ),
-    (Status.QUEUED, "operator_fault"): (
-        "The SMTP server refused the connection, the login or the sender. That stays so until "
-        "somebody here changes something: see the last attempt. The mail waits in the queue."
-    ),
-    (Status.QUEUED, "throttled"): (
-        "The SMTP server wants less mail for now. Sending slows down by itself, and this mail is "
-        "tried again."
-    ),
-    (Status.QUEUED, "deferred"): (
-        "The receiving side asked to try again later. It is tried again by itself."
-    ),
-    (Status.QUEUED, "outcome_unknown"): (
-        "The connection broke before the server confirmed. The same mail is sent once more; a "
-        "second copy does no harm, it carries the same link."
-    ),
-    (Status.QUEUED, "lease_expired"): (
-        "The worker that had it is gone. The mail is back in the queue."
-    ),
-    (Status.QUEUED, "unknown_kind"): (
-        "There is no template for it here. It waits for one: a newer release may have it."
-    ),
-    (Status.QUEUED, "failed"): "Something unforeseen happened; see the worker's log.",
-    (Status.ABANDONED, "rejected"): (
-        "The server refused this mail for good; its words are below. Trying again would not help: "
-        "check the address with the person."
-    ),
-    (Status.ABANDONED, "retries_exhausted"): (
-        "The receiving side put it off every time; its words are below."
-    ),
-    (Status.ABANDONED, "template"): (
-        "Its template could not be turned into a mail; the error names it. Mend the template."
-    ),
-    (Status.ABANDONED, "poison"): (
-        "Each time it was tried, a connection or a worker came to an end. Something in it may be "
-        "the cause: see the attempts and the worker's log before it is tried again."
-    ),
-    (Status.ABANDONED, "deferred"): _ONCE,
-    (Status.ABANDONED, "throttled"): _ONCE,
-    (Status.ABANDONED, "transport_fault"): _ONCE,
-    (Status.ABANDONED, "operator_fault"): _ONCE,
-    (Status.ABANDONED, "failed"): "It could not be handled; see what the command said.",
-    (Status.SUPPRESSED, "no_account"): "There is no account with this address.",
-    (Status.SUPPRESSED, "inactive"): "The account is switched off.",
-    (Status.SUPPRESSED, "bad_address"): (
-        "What the account has for an address is none; correct it in the account."
-    ),
-    (Status.SUPPRESSED, "already_verified"): "The address of the account is verified already.",
-    (Status.SUPPRESSED, "recipient_limit"): (
-        "Too many were asked for in a short time. An earlier mail with a working link is out."
-    ),
-    (Status.SUPPRESSED, "day_limit"): "The limit of mails for one address in one day was reached.",
-    (Status.EXPIRED, None): _LATE,
-    (Status.EXPIRED, "transport_fault"): _LATE + " The SMTP server was out of reach; see below.",
-    (Status.EXPIRED, "operator_fault"): _LATE + " The SMTP server needs a change here; see below.",
-    (Status.EXPIRED, "throttled"): _LATE + " The SMTP server wanted less mail; see below.",
-    (Status.EXPIRED, "unknown_kind"): _LATE + " No release with its template came.",
-    (Status.EXPIRED, "deferred"): _LATE + " The receiving side kept putting it off; see below.",
-    (Status.HELD, "outcome_unknown"): (
-        "The connection broke after the mail was handed over and before the server confirmed. It "
-        "is not sent again by itself: the person might get it twice."
-    ),
-    (Status.QUEUED, "retried"): "An operator had it tried again; a worker takes it soon.",
-    (Status.CANCELLED, "superseded"): (
-        "The person asked again before this one went out: a newer mail took its place."
-    ),
-    (Status.CANCELLED, "operator"): "An operator took it back before it went out.",
+#: How far an attempt had come.
+PHASE_LABELS = {
+    Phase.DIAL: "while connecting",
+    Phase.TLS: "while encryption was agreed on",
+    Phase.BANNER: "at the greeting",
+    Phase.EHLO: "at EHLO",
+    Phase.AUTH: "while logging in",
+    Phase.MAIL: "at MAIL FROM",
+    Phase.RCPT: "at RCPT TO",
+    Phase.DATA: "at DATA",
+    Phase.DOT: "at the end of the message",
 }
-
-
-def headline(entry: Entry) -> str:
-    """What became of the message, in one sentence."""
-    if entry.transport == "log:" and entry.status is Status.SENT:
-        return "This mail stayed on this machine, in this log."
-    return _HEADLINES[entry.status]
-
-
-def advice(entry: Entry) -> str | None:
-    """What that means and what to do, or None if there is nothing to add."""
-    return _ADVICE.get((entry.status, entry.reason)) or _ADVICE.get((entry.status, None))
 
 
 def reason(entry: Entry) -> str | None:
@@ -193,7 +148,7 @@ def server(transport: str | None) -> str | None:
 
 def exact(moment: datetime) -> Markup:
     """``moment`` in UTC, to the second."""
-    return _time(moment, f"{moment:%Y-%m-%d %H:%M:%S} UTC")
+    return _time(moment, f"{moment:%Y-%m-%d %H:%M:%S} UTC", " data-exact")
 
 
 def relative(moment: datetime) -> Markup:
@@ -201,21 +156,38 @@ def relative(moment: datetime) -> Markup:
     return _time(moment, _distance(moment - utc_now()))
 
 
-def _time(moment: datetime, text: str) -> Markup:
-    return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
-        moment.isoformat(), f"{moment:%Y-%m-%d %H:%M:%S}", text
+def _time(moment: datetime, text: str, kind: str = "") -> Markup:
+    # log.js writes the zone of the browser in place of UTC.
+    return Markup('<time datetime="{}" title="{} UTC"{}>{}</time>').format(
+        moment.isoformat(timespec="seconds"), f"{moment:%Y-%m-%d %H:%M:%S}", kind, text
     )
 
 
-def _distance(distance: timedelta) -> str:
-    seconds = round(abs(distance.total_seconds()))
+def span(duration: timedelta) -> str:
+    """``duration`` in its largest unit: ``4 minutes``."""
+    seconds = round(abs(duration.total_seconds()))
     for size, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
         if seconds >= size:
-            count = seconds // size
-            words = f"{count} {unit}" if count == 1 else f"{count} {unit}s"
-            break
-    else:
-        if seconds < 5:
-            return "just now"
-        words = f"{seconds} seconds"
+            return _counted(seconds // size, unit)
+    return _counted(seconds, "second")
+
+
+def gap(duration: timedelta) -> str:
+    """``duration`` in its two largest units, short: ``4 min 5 s``."""
+    if duration < timedelta(seconds=1):
+        return f"{duration // timedelta(milliseconds=1)} ms"
+    minutes, seconds = divmod(duration.seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    counts = ((duration.days, "d"), (hours, "h"), (minutes, "min"), (seconds, "s"))
+    return " ".join([f"{count} {unit}" for count, unit in counts if count][:2])
+
+
+def _counted(count: int, unit: str) -> str:
+    return f"{count} {unit}" if count == 1 else f"{count} {unit}s"
+
+
+def _distance(distance: timedelta) -> str:
+    if abs(distance) < timedelta(seconds=4.5):
+        return "in a moment" if distance > timedelta(0) else "just now"
+    words = span(distance)
     return f"in {words}" if distance > timedelta(0) else f"{words} ago"

@@ -7,9 +7,11 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from flask import Flask
@@ -20,10 +22,13 @@ from example_app import create_app
 from example_app.mail_server import MailServer
 from example_app.models import User, db
 from tests.delivery.threads import worker_of
+from tests.site import Site
+
+T = TypeVar("T")
 
 #: Where pictures of the pages are left for people to look at.
 PICTURES = Path(__file__).parents[2] / ".cache" / "screenshots"
-WIDTHS = {"phone": (360, 740), "desktop": (1280, 860)}
+WIDTHS = {"phone": (320, 640), "desktop": (1280, 860)}
 _FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -97,6 +102,28 @@ def example(tmp_path: Path) -> Iterator[RunningSite]:
             thread.join(10)
             server.server_close()
             worker_of(app).stop()
+
+
+@contextmanager
+def serving(make: Callable[[str], Site]) -> Iterator[Site]:
+    """The site that ``make`` answers, up on a loopback port whose URL it is told."""
+    server = make_server("127.0.0.1", 0, Flask("gate"), threaded=True)
+    site = make(f"http://127.0.0.1:{server.server_port}")
+    server.app = site.app
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield site
+    finally:
+        server.shutdown()
+        thread.join(10)
+        server.server_close()
+
+
+def beside(work: Callable[[], T]) -> T:
+    """Do ``work`` in a thread where no event loop runs, as one of Playwright's does in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(work).result()
 
 
 def _free_port() -> int:

@@ -142,6 +142,7 @@ def test_delivery_log_shows_what_was_sent(
 
     expect(page.locator("body")).to_contain_text("250")
     expect(page.locator("body")).to_contain_text("••••••••")
+    page.get_by_role("link", name="HTML", exact=True).click()
     frame = page.frame_locator("iframe")
     expect(frame.locator("body")).to_contain_text("••••••••")
 
@@ -154,3 +155,44 @@ def test_log_is_closed_to_members(page: Page, member: RunningSite) -> None:
 
     assert answer is not None
     assert 404 == answer.status
+
+
+def open_password_page(page: Page, site: RunningSite) -> None:
+    """Follow the link of a recovery mail."""
+    forget_password(page, site)
+    mail = site.mail.wait_for(lambda mail: "/recovery/" in mail.text, timeout=PATIENCE)
+    page.goto(link_in(mail.text))
+
+
+def test_password_is_shown(page: Page, member: RunningSite, picture: Picture) -> None:
+    """A button shows what was typed, and hides it again before it is sent."""
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    open_password_page(page, member)
+    field, button = page.locator("#courier-password"), page.get_by_role("button", name="Show what")
+    field.fill(SECOND)
+    button.click()
+    expect(field).to_have_attribute("type", "text")
+    expect(button).to_have_attribute("aria-pressed", "true")
+    picture(page, "password-shown")
+    button.click()
+    expect(field).to_have_attribute("type", "password")
+    button.click()
+    page.get_by_label("New password, once more").fill("another")
+    page.get_by_role("button", name="Change the password").click()
+    expect(page.get_by_role("alert")).to_contain_text("not the same")
+    expect(field).to_have_attribute("type", "password")
+    assert [] == [text for text in said if "Content Security Policy" in text]
+
+
+def test_without_scripts(
+    page: Page, member: RunningSite, browsers: Callable[..., BrowserContext]
+) -> None:
+    """With scripts off there is no such button, and the new password is set."""
+    other = browsers(java_script_enabled=False).new_page()
+    open_password_page(other, member)
+    expect(other.get_by_role("button", name="Show what")).to_have_count(0)
+    choose(other, SECOND)
+    sign_in(page, member, SECOND)
+
+    expect(page).to_have_url(f"{member.url}/account")

@@ -42,7 +42,7 @@ def test_what_is_not_possible_stops_no_other(site: Site) -> None:
     code, output = run(site, "retry", waiting, NOBODY, rejected, held)
     told = dict(line.split("  ", 1) for line in output.splitlines())
     assert 1 == code
-    assert "not possible: it is neither abandoned nor held" == told[str(waiting)]
+    assert "not possible: it is due already" in told[str(waiting)]
     assert "not possible: there is no such message" == told[str(NOBODY)]
     assert "not possible: the server rejected it for good" in told[str(rejected)]
     assert "queued again" == told[str(held)]

@@ -34,8 +34,9 @@ ACCOUNT_POLICY = (
     "base-uri 'none'; frame-ancestors 'none'"
 )
 LOG_POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
-    "frame-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "connect-src 'self'; form-action 'self'; frame-src 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'"
 )
 FORGED = {
     "X-Forwarded-Host": "evil.example",
@@ -75,7 +76,7 @@ def cookie_of(answer: TestResponse) -> Morsel[str]:
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])
 @pytest.mark.parametrize("path", PAGES)
-def test_no_answer_is_kept(open_site: Site, path: str, accept: str) -> None:
+def test_s23_no_answer_is_kept(open_site: Site, path: str, accept: str) -> None:
     """Every answer forbids caches and indexes, and is not guessed at."""
     headers = open_site.client.get(path, headers={"Accept": accept}).headers
     assert ("no-store", "noindex, nofollow", "nosniff") == (
@@ -87,18 +88,19 @@ def test_no_answer_is_kept(open_site: Site, path: str, accept: str) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_policies(open_site: Site, path: str) -> None:
-    """Every page allows no script, no frame around it, and referrers to its own origin alone."""
+def test_s10_policies(open_site: Site, path: str) -> None:
+    """Every page allows no foreign script, no frame around it, and refers nobody to a token."""
     headers = open_site.client.get(path).headers
     expected = LOG_POLICY if path.startswith("/courier") else ACCOUNT_POLICY
-    assert (expected, "same-origin") == (
+    referrer = "no-referrer" if path.endswith("not-a-token") else "same-origin"
+    assert (expected, referrer) == (
         headers["Content-Security-Policy"],
         headers["Referrer-Policy"],
     )
 
 
 @pytest.mark.parametrize("path", ["/account/recovery", "/account/verification"])
-def test_refused_post_has_the_same_headers(site: Site, path: str) -> None:
+def test_s23_refused_post_has_the_same_headers(site: Site, path: str) -> None:
     """A POST that is refused is not kept either."""
     answer = site.client.post(path, data={"email": "ada@example.com"})
     assert (422, "no-store", "same-origin") == (
@@ -123,7 +125,7 @@ def test_no_account_page_has_a_session(site: Site) -> None:
     assert [] == [line for answer in answers for line in answer.headers.getlist("Set-Cookie")]
 
 
-def test_link_leads_away_without_a_referrer(site: Site) -> None:
+def test_s10_link_leads_away_without_a_referrer(site: Site) -> None:
     """The answer to a link tells the next page nothing of where it came from."""
     answer = open_link(site)
     assert (303, "/account/recovery/password") == (answer.status_code, answer.location)
@@ -133,9 +135,14 @@ def test_link_leads_away_without_a_referrer(site: Site) -> None:
     )
 
 
-def test_cookie_of_a_link(site: Site) -> None:
-    """The cookie of an opened link is for this flow's pages, for ten minutes, and for no script."""
-    morsel = cookie_of(open_link(site))
+def test_s32_cookie_of_a_link(site: Site) -> None:
+    """The cookie of an opened link is for this flow's pages, for ten minutes, and for no script.
+
+    It holds the link's token, which has neither code nor address in it.
+    """
+    opened = open_link(site)
+    morsel = cookie_of(opened)
+    assert morsel.value == opened.request.path.rpartition("/")[2]
     assert ("courier_recovery", "/account/recovery", "600", True, True, "Lax") == (
         morsel.key,
         morsel["path"],
@@ -193,7 +200,7 @@ def test_dead_link_sets_no_cookie(site: Site) -> None:
 
 
 @pytest.mark.parametrize("host", ["http://evil.example", "http://localhost", "http://acme.example"])
-def test_links_come_from_the_public_url(site: Site, host: str) -> None:
+def test_s09_links_come_from_the_public_url(site: Site, host: str) -> None:
     """Whatever Host and forwarding headers say, a link begins with PUBLIC_URL."""
     site.add_user()
     client = site.client
@@ -251,7 +258,7 @@ def test_other_host_without_public_url(sites: MakeSite, host: str) -> None:
     assert [] == site.rows("courier_message")
 
 
-def test_forwarded_host_is_not_believed(sites: MakeSite) -> None:
+def test_s09_forwarded_host_is_not_believed(sites: MakeSite) -> None:
     """A forwarding header changes no link without PUBLIC_URL either."""
     site = sites(COURIER_PUBLIC_URL=None)
     site.add_user()

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from flask_courier.core.causes import CAUSES
 from flask_courier.core.clock import utc_now
+from flask_courier.core.search_states import LATE
 from flask_courier.state import CourierState
-from flask_courier.storage import log, transports, workers
+from flask_courier.storage import health
+from flask_courier.storage.health import Flow
 from flask_courier.storage.transports import TransportRow
-from flask_courier.web import guard, wording
+from flask_courier.web import peer, wording
+from flask_courier.web.log import access
 
-#: No worker for this long while mail waits: something is wrong.
-_WORKER_SILENCE = timedelta(minutes=2)
+#: A worker that was not seen for this long is gone; mail that has waited for it is late.
+WORKER_SILENCE = LATE
 
 _PROXY = (
     "A proxy forwards these requests and Flask was not told of it: the limit on requests "
@@ -43,19 +46,24 @@ class Banner:
 
 
 def banners(state: CourierState, session: Any) -> list[Banner]:
-    """What there is to know, the worst first."""
+    """What there is to know, the worst first; one statement."""
+    return of_flow(state, health.flow(session, state.transport))
+
+
+def of_flow(state: CourierState, flow: Flow) -> list[Banner]:
+    """The same of what was read already."""
     found: list[Banner] = []
-    row = transports.read(session, state.transport)
+    row = flow.transport
     if row is not None and row.is_open:
         found.append(_open_breaker(row))
-    waited = log.oldest_due_age(session)
-    if waited > _WORKER_SILENCE and not workers.any_seen(session, within=_WORKER_SILENCE):
+    silent = flow.silence is None or flow.silence > WORKER_SILENCE
+    if silent and flow.oldest_due > WORKER_SILENCE:
         found.append(Banner(_NO_WORKER))
-    if guard.is_forwarded() and guard.requester() is None:
+    if peer.is_forwarded() and peer.requester() is None:
         found.append(Banner(_PROXY))
     if state.quickstart:
         found.append(Banner(_QUICKSTART))
-    return found
+    return access.shown(found)
 
 
 def _open_breaker(row: TransportRow) -> Banner:
