@@ -33,11 +33,12 @@ _MILLION = 1_000_000
 
 def _rendered(number: int) -> Rendered:
     """The mail of one account, as the templates make it."""
-    token, code = marks(_PLACEHOLDER)
+    token, code, not_me = marks(_PLACEHOLDER)
     context = {
         **CONTEXT,
         "link": f"https://acme.example/account/recover/{token}",
         "code": code,
+        "not_me_link": f"https://acme.example/account/not-me/{not_me}",
         "address": address(number),
     }
     subject, text, html = (
@@ -70,14 +71,16 @@ def _parcel(number: int) -> Parcel:
         rendered=_rendered(number),
         date=_NOON + timedelta(seconds=number // 100),
         message_id_header=f"<{claim.id.hex}@acme.example>",
-        credentials=Credentials(Secret(f"{number:064x}"), Secret(f"{number:08d}")),
+        credentials=Credentials(
+            Secret(f"{number:064x}"), Secret(f"{number:08d}"), Secret(f"{number:066x}")
+        ),
     )
 
 
 def _stdlib(parcel: Parcel) -> bytes:
     """The same mail, as the documentation of ``email`` shows it."""
     assert parcel.credentials is not None
-    mail = parcel.rendered.fill(parcel.credentials.token.value, parcel.credentials.code.value)
+    mail = parcel.rendered.fill(*parcel.credentials.values)
     assert mail.html is not None
     message = EmailMessage(policy=policy.SMTP.clone(cte_type="7bit"))
     message["From"] = Address(_SENDER.name, addr_spec=_SENDER.address)

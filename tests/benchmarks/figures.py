@@ -17,7 +17,7 @@ class Settings:
     #: Messages in a round of the throughput; the other benchmarks derive theirs.
     messages: int
     quick: bool
-    #: ``sqlite``, ``postgresql`` or both.
+    #: Of ``sqlite``, ``postgresql`` and ``mysql``, those to measure on.
     databases: tuple[str, ...]
 
 
@@ -67,6 +67,12 @@ def show(found: Mapping[str, Sequence[float]], unit: str) -> None:
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
     """The ratio of the medians."""
     return statistics.median(ours) / statistics.median(theirs)
+
+
+def show_ratio(what: str, ours: Sequence[float], theirs: Sequence[float]) -> None:
+    """Print the ratio of the medians, and the least and the most of any round."""
+    rounds = [one / other for one, other in zip(ours, theirs, strict=True)]
+    click.echo(f"  {what}: {ratio(ours, theirs):.2f} ({min(rounds):.2f} to {max(rounds):.2f})")
 
 
 def p95(values: Sequence[float]) -> float:

@@ -24,6 +24,9 @@ from tests.benchmarks.site import ENVIRONMENT, smtp_uri
 
 SQLITE = "sqlite"
 POSTGRESQL = "postgresql"
+MYSQL = "mysql"
+#: What tables call those that run on a server.
+_SERVERS = {POSTGRESQL: "pg", MYSQL: "mariadb"}
 
 
 class Stage:
@@ -49,9 +52,9 @@ class Stage:
         return port
 
     def url(self, kind: str) -> str:
-        """A new database: ``sqlite`` or ``postgresql``."""
+        """A new database: ``sqlite``, ``postgresql`` or ``mysql``."""
         self._databases += 1
-        if kind == POSTGRESQL:
+        if kind in _SERVERS:
             label = f"bench_{self._databases}"
             return self._stack.enter_context(databases.fresh_database(kind, label))
         return f"sqlite:///{self.folder / f'site{self._databases}.sqlite'}"
@@ -145,18 +148,20 @@ def installed(module: str) -> bool:
 
 
 def answering(kinds: Sequence[str]) -> tuple[str, ...]:
-    """Those databases that answer; says so if PostgreSQL does not."""
-    if POSTGRESQL not in kinds:
-        return tuple(kinds)
+    """Those databases that answer; says which do not."""
+    return tuple(kind for kind in kinds if kind not in _SERVERS or _answers(kind))
+
+
+def _answers(kind: str) -> bool:
     try:
-        with databases.administration(POSTGRESQL):
-            return tuple(kinds)
+        with databases.administration(kind):
+            return True
     except OperationalError:
-        host = databases.server_url(POSTGRESQL).host
-        click.echo(f"no PostgreSQL answers at {host}: its figures are left out\n")
-        return tuple(kind for kind in kinds if kind != POSTGRESQL)
+        host = databases.server_url(kind).host
+        click.echo(f"no {kind} server answers at {host}: its figures are left out\n")
+        return False
 
 
 def short(kind: str) -> str:
     """What a database is called in tables."""
-    return "pg" if kind == POSTGRESQL else kind
+    return _SERVERS.get(kind, kind)
