@@ -14,8 +14,8 @@ from flask import Flask, render_template
 from werkzeug.exceptions import HTTPException
 
 from example_app.cli import add_admin
-from example_app.extensions import courier, csrf, login_manager
-from example_app.models import db
+from example_app.extensions import csrf, login_manager
+from example_app.models import courier, db
 from example_app.views import club
 
 
@@ -31,6 +31,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         COURIER_BASE_TEMPLATE="layout.html",
         COURIER_AFTER_RECOVERY_URL="/sign-in",
         COURIER_AFTER_VERIFICATION_URL="/account",
+        COURIER_SIGN_IN=True,
+        COURIER_AFTER_SIGN_IN_URL="/account",
     )
     app.config.from_prefixed_env()
     app.config.from_mapping(config)

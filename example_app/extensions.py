@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from flask_login import LoginManager, current_user
+from flask import url_for
+from flask_login import LoginManager, current_user, login_fresh, login_user
 from flask_wtf import CSRFProtect
 
-from example_app.models import User, db
-from flask_courier import Courier
+from example_app.models import User, courier
 
 csrf = CSRFProtect()
-courier = Courier(user_model=User)
 
 login_manager = LoginManager()
 login_manager.login_view = "club.sign_in"
@@ -18,13 +17,30 @@ login_manager.login_message = "Sign in to see this page."
 
 @login_manager.user_loader
 def load_user(session_id: str) -> User | None:
-    """The member of a login session, unless the session was ended by a new security stamp."""
-    user_id, _, stamp = session_id.partition(".")
-    user = db.session.get(User, int(user_id))
-    return user if user is not None and user.security_stamp == stamp else None
+    """The member of a login session, unless a new password or security stamp has ended it."""
+    user: User | None = courier.load_account(session_id)
+    return user
 
 
 @courier.log_access
 def may_read_log(permission: str) -> bool:  # noqa: ARG001 - an admin has every permission
     """Who sees the delivery log; to everybody else it does not exist."""
     return bool(current_user.is_authenticated and current_user.is_admin)
+
+
+@courier.current_account
+def signed_in_member() -> User | None:
+    """Whose address the page for a new one is about."""
+    return current_user if current_user.is_authenticated else None
+
+
+@courier.recent_authentication
+def signed_in_lately(member: User) -> bool | str:  # noqa: ARG001 - a session is fresh or not
+    """A login session that a cookie brought back signs in anew before it asks for an address."""
+    return login_fresh() or url_for("club.sign_in")
+
+
+@courier.sign_in
+def begin_session(member: User) -> None:
+    """Sign the reader of a sign-in mail in."""
+    login_user(member)

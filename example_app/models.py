@@ -11,6 +11,8 @@ from sqlalchemy import DateTime, ForeignKey, String, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from werkzeug.security import check_password_hash, generate_password_hash
 
+from flask_courier import Courier
+
 
 class Base(DeclarativeBase):
     """The base of every model."""
@@ -25,6 +27,9 @@ NOBODYS_HASH = generate_password_hash(secrets.token_urlsafe())
 class User(UserMixin, db.Model):  # type: ignore[name-defined]  # made by SQLAlchemy()
     """A member of the club."""
 
+    # A deleted member's id is nobody else's later: links that undo something name it.
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(80))
     #: In lower case.
@@ -34,7 +39,7 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined]  # made by SQLAlc
     email_verified_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     is_active: Mapped[bool] = mapped_column(default=True)
     is_admin: Mapped[bool] = mapped_column(default=False)
-    #: Part of every login session; flask_courier changes it with the password, which ends them all.
+    #: Every login session rests on it; flask_courier changes it to end them all.
     security_stamp: Mapped[str] = mapped_column(String(64), default=secrets.token_hex)
     #: The last day somebody tried to sign up with this address again.
     reminded_on: Mapped[date | None]
@@ -47,7 +52,7 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined]  # made by SQLAlc
 
     def get_id(self) -> str:
         """What Flask-Login keeps in the session."""
-        return f"{self.id}.{self.security_stamp}"
+        return courier.session_id(self)
 
     @property
     def is_verified(self) -> bool:
@@ -76,3 +81,6 @@ class Book(db.Model):  # type: ignore[name-defined]  # made by SQLAlchemy()
     reader_id: Mapped[int] = mapped_column(ForeignKey(User.id))
 
     reader: Mapped[User] = relationship(back_populates="books")
+
+
+courier = Courier(user_model=User)

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from flask import Flask
 from hypothesis import settings
+from sqlalchemy import Pool, event
 
 from tests import databases
+from tests.readme import APPLICATION, Reader
 from tests.site import Site, make_site
 from tests.smtp_server import Authority, MailServer, make_authority, smtp_server
 
@@ -110,3 +112,20 @@ def mail_config(mail_server: MailServer, authority: Authority) -> dict[str, Any]
 def mailing_site(sites: Callable[..., Site], mail_config: dict[str, Any]) -> Site:
     """A site with a manual worker that delivers through ``mail_server``."""
     return sites(**mail_config)
+
+
+@pytest.fixture
+def reader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Reader]:
+    """A reader in an empty folder who has typed in the application with users."""
+    opened: list[Any] = []
+
+    def note(connection: Any, _record: Any) -> None:
+        opened.append(connection)
+
+    event.listen(Pool, "connect", note)
+    reader = Reader(monkeypatch, tmp_path)
+    reader.run(APPLICATION)
+    yield reader
+    event.remove(Pool, "connect", note)
+    for connection in opened:
+        connection.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,10 +11,10 @@ from urllib.parse import urlsplit
 from flask import Flask
 from flask.testing import FlaskClient
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from werkzeug.security import check_password_hash, generate_password_hash
 
-from flask_courier import Courier
+from flask_courier import AccountStore, Courier, SQLAlchemyAccounts
 from flask_courier.testing import form_data
 
 SECRET = "a-secret-key-that-is-long-enough"
@@ -75,9 +76,33 @@ class Site:
         return client.post(path, data=form_data(client.get(path).text, **fields))
 
 
-def make_site(url: str, *, create: bool = True, **config: Any) -> Site:
-    """An application on the database at ``url``; its worker is manual unless ``config`` differs."""
-    app = Flask("tests.site")
+class RequiredMethods:
+    """An account store with what ``AccountStore`` asks for, and no more."""
+
+    def __init__(self, model: type[Any]) -> None:
+        accounts = SQLAlchemyAccounts(model)
+        self.find, self.get = accounts.find, accounts.get
+        self.reference, self.state = accounts.reference, accounts.state
+        self.set_password = accounts.set_password
+        self.mark_verified = accounts.mark_verified
+        self.revoke_sessions = accounts.revoke_sessions
+
+
+def make_site(
+    url: str,
+    *,
+    app: Flask | None = None,
+    create: bool = True,
+    accounts: Callable[[type[Any]], AccountStore[Session]] = SQLAlchemyAccounts,
+    root_path: str | None = None,
+    **config: Any,
+) -> Site:
+    """An application on the database at ``url``; its worker is manual unless ``config`` differs.
+
+    :param app: an application that was made in another way.
+    :param root_path: the folder of its templates and translations, if not this one.
+    """
+    app = app or Flask("tests.site", root_path=root_path)
     app.config.update(
         TESTING=True,
         SECRET_KEY=SECRET,
@@ -100,6 +125,7 @@ def make_site(url: str, *, create: bool = True, **config: Any) -> Site:
         email_verified_at: Mapped[datetime | None]
         is_active: Mapped[bool] = mapped_column(default=True)
         security_stamp: Mapped[str | None] = mapped_column(type_=db.String(64))
+        locale: Mapped[str | None] = mapped_column(type_=db.String(64))
 
         def set_password(self, password: str) -> None:
             # One round of PBKDF2: tests are not attacked.
@@ -111,7 +137,7 @@ def make_site(url: str, *, create: bool = True, **config: Any) -> Site:
             )
 
     db.init_app(app)
-    courier = Courier(app, db, user_model=User)
+    courier = Courier(app, db, accounts=accounts(User))
     if create:
         with app.app_context():
             db.create_all()

@@ -6,68 +6,31 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import fields
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
-from flask import Flask
-from sqlalchemy import Pool, event
 
 from flask_courier.cli import courier_commands
 from flask_courier.cli.group import DONE, NOT_POSSIBLE, UNREACHABLE
 from flask_courier.core.config import KEYS, CourierConfig, Key
 from flask_courier.core.smtp_uri import parse_smtp_uri
-
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-QUICKSTART, APPLICATION, SIGN_UP, REMIND, LOG_ACCESS, POLICY, TESTING, FIXTURES = BLOCKS
-
-
-class Reader:
-    """Somebody who types the README's blocks into one module, one after the other."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-        module = ModuleType("readme")
-        monkeypatch.setitem(sys.modules, "readme", module)
-        # Flask looks for the templates beside the module, and for the instance in this folder.
-        module.__file__ = str(folder / "readme.py")
-        monkeypatch.chdir(folder)
-        monkeypatch.setenv("SECRET_KEY", "what secrets.token_hex() printed")
-        self.names: dict[str, Any] = module.__dict__
-
-    def run(self, block: str) -> dict[str, Any]:
-        """Run a block; answer everything that has a name by now."""
-        exec(compile(block, "README.md", "exec"), self.names)  # noqa: S102 - it is ours
-        return self.names
-
-    def start(self) -> Flask:
-        """The README's application, with its tables."""
-        app: Flask = self.names["create_app"](TESTING=True, COURIER_SMTP_URI=None)
-        with app.app_context():
-            self.names["db"].create_all()
-        return app
-
-
-@pytest.fixture
-def reader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Reader]:
-    """A reader in an empty folder who has typed in the application with users."""
-    opened: list[Any] = []
-
-    def note(connection: Any, _record: Any) -> None:
-        opened.append(connection)
-
-    event.listen(Pool, "connect", note)
-    reader = Reader(monkeypatch, tmp_path)
-    reader.run(APPLICATION)
-    yield reader
-    event.remove(Pool, "connect", note)
-    for connection in opened:
-        connection.close()
+from tests.readme import (
+    APPLICATION,
+    FIXTURES,
+    LANGUAGE,
+    LOG_ACCESS,
+    POLICY,
+    QUICKSTART,
+    README,
+    REMIND,
+    ROOT,
+    SIGN_UP,
+    TESTING,
+    Reader,
+)
 
 
 def test_quickstart_runs_in_debug(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -126,6 +89,18 @@ def test_log_access_lets_admins_in(reader: Reader) -> None:
         reader.names["current_user"] = SimpleNamespace(is_authenticated=True, is_admin=is_admin)
 
         assert status == client.get("/courier/").status_code
+
+
+def test_language(reader: Reader) -> None:
+    """Account pages are in the language that the site's own session says."""
+    reader.run(LANGUAGE)
+    client = reader.start().test_client()
+    headers = {"Accept-Language": "fr"}
+    before = client.get("/account/recovery", headers=headers).headers["Content-Language"]
+    with client.session_transaction() as session:
+        session["language"] = "de"
+    after = client.get("/account/recovery", headers=headers).headers["Content-Language"]
+    assert ("fr", "de") == (before, after)
 
 
 def test_policy_refuses_what_it_says(reader: Reader) -> None:
@@ -191,7 +166,9 @@ def test_routes_table_is_the_url_map(reader: Reader) -> None:
         for rule in app.url_map.iter_rules()
         if rule.endpoint.startswith("courier") and not rule.endpoint.endswith("static")
     }
-    told = set(re.findall(r"`(/(?:account|courier)[^`?]*)`", README.split("## Routes")[1]))
+    told = set(
+        re.findall(r"`(/(?:account|courier|[.]well-known)[^`?]*)`", README.split("## Routes")[1])
+    )
     told.add("/courier/messages/<id>/preview")
 
     assert rules == {path for path in told if "…" not in path}

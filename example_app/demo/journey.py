@@ -138,7 +138,7 @@ class Journey:
 
     def _open_spent_link(self) -> None:
         self._phone.open(self._link().group())
-        self._phone.expect("This link no longer works", status=410)
+        self._phone.expect("This link has been used", status=410)
 
     def _ask_in_library(self) -> None:
         self._ask(self._library)

@@ -7,6 +7,8 @@ from email.message import EmailMessage
 from email.utils import parsedate_to_datetime
 from uuid import UUID
 
+import pytest
+
 from tests.databases import every_database
 from tests.observation import dump
 from tests.site import Site
@@ -105,18 +107,24 @@ def test_recovery_by_code(mailing_site: Site, mail_server: MailServer) -> None:
     assert mailing_site.get_user(user).check_password("a brand new password")
 
 
-def test_notice(mailing_site: Site, mail_server: MailServer) -> None:
-    """After a recovery its owner is told, at the stored address, by a mail without a token."""
+def test_s14_notice(mailing_site: Site, mail_server: MailServer) -> None:
+    """After a recovery its owner is told, at the stored address, and not what the password is.
+
+    The mail opens no account.
+    """
     mailing_site.add_user(STORED)
     recover(mailing_site, mail_server)
     assert {"sent": 1} == mailing_site.deliver()
     notice = mail_server.mails[-1]
     assert ("Your Acme password was changed", STORED) == (notice["Subject"], notice["To"])
     links = re.findall(r"https://acme\.example/\S+", part(notice, "plain"))
-    assert ["https://acme.example/account/recovery"] == links
+    found = [re.sub(r"[\w.-]{66}$", "<token>", link) for link in links]
+    site = "https://acme.example/account"
+    assert [f"{site}/recovery", f"{site}/not-me/<token>"] == found
+    assert "a brand new password" not in notice.as_string()
 
 
-def test_mail(mailing_site: Site, mail_server: MailServer) -> None:
+def test_s28_mail_goes_to_the_stored_address(mailing_site: Site, mail_server: MailServer) -> None:
     """A mail goes to the stored address, with link and code in a text and in an HTML part."""
     mailing_site.add_user(STORED)
     mail = ask(mailing_site, mail_server, "recovery", Visitor(mailing_site))
@@ -128,6 +136,19 @@ def test_mail(mailing_site: Site, mail_server: MailServer) -> None:
     assert "auto-generated" == mail["Auto-Submitted"]
     html = part(mail, "html")
     assert (True, True) == (link_in(mail) in html, code_in(mail) in html)
+
+
+@pytest.mark.parametrize("tail", ["", ".", ">", ">."])
+def test_s27_link_on_the_wire(mailing_site: Site, mail_server: MailServer, tail: str) -> None:
+    """A link comes whole through the folding of the wire, and works with what mail programs add."""
+    mailing_site.add_user(STORED)
+    visitor = Visitor(mailing_site)
+    mail = ask(mailing_site, mail_server, "recovery", visitor)
+    for subtype in ("plain", "html"):
+        (token,) = set(re.findall(r"/account/recovery/([\w.~-]+)", part(mail, subtype)))
+        assert 303 == visitor.get(f"/account/recovery/{token}{tail}").status_code
+    raw = mail_server.envelopes[-1].original_content or b""
+    assert max(map(len, raw.split(b"\r\n"))) <= 998
 
 
 def test_envelope(mailing_site: Site, mail_server: MailServer) -> None:
