@@ -17,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -31,11 +31,15 @@ class Bulk:
 
     :param columns: what each value is called in a row, and the column that has its type.
     :param build: makes the statement from an object with an attribute for each value.
+    :param key: the value by whose column the rows of an UPDATE are found.
     """
 
-    def __init__(self, columns: Columns, build: Callable[[Any], sa.Executable]) -> None:
+    def __init__(
+        self, columns: Columns, build: Callable[[Any], sa.Executable], *, key: str | None = None
+    ) -> None:
         self._columns = columns
         self._build = build
+        self._key = key
         self._known: dict[str, _Prepared | None] = {}
 
     @cached_property
@@ -51,14 +55,22 @@ class Bulk:
         record = sa.func.jsonb_to_recordset(sa.bindparam("rows", type_=JSONB())).table_valued(
             *(sa.column(name, column.type) for name, column in self._columns.items()), name="r"
         )
-        return self._build(record.render_derived(with_types=True).c)
+        statement = self._build(record.render_derived(with_types=True).c)
+        if self._key is None:
+            return statement
+        # Said once more, where PostgreSQL sees how many there are: for all it knows of a parameter
+        # the JSON may hold any number, and it would rather read the whole table.
+        column = self._columns[self._key]
+        keys = sa.cast(sa.bindparam("keys", type_=ARRAY(sa.Text())), ARRAY(column.type))
+        return cast("sa.Update", statement).where(column == sa.any_(keys))
 
     def run(self, session: Session, rows: Sequence[Mapping[str, Any]]) -> Result:
         """Execute it; the answer's row count is that of all rows together."""
         connection = session.connection()
         if connection.dialect.name == "postgresql":
             plain = [{name: _plain(value) for name, value in row.items()} for row in rows]
-            return run(session, self._together, {"rows": plain})
+            keys = {} if self._key is None else {"keys": [row[self._key] for row in plain]}
+            return run(session, self._together, {"rows": plain, **keys})
         translates = connection.get_execution_options().get("schema_translate_map")
         fast = self._prepared(connection.dialect)
         if fast is not None and not session.info.get(SCHEMA_KEY) and not translates:

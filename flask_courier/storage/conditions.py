@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -29,4 +30,17 @@ def held(claim: Claim) -> tuple[sa.ColumnElement[bool], ...]:
         Message.id == claim.id,
         Message.lease_token == claim.lease_token,
         IS_PROCESSING,
+    )
+
+
+def is_held_as(row: Any) -> tuple[sa.ColumnElement[bool], ...]:
+    """The message ``row.id``, as long as it is held under ``row.lease_token``.
+
+    Written so that it is found by its id and by nothing else: an index of what is leased is full of
+    what no longer is, and PostgreSQL takes it for short.
+    """
+    return (
+        Message.id == row.id,
+        Message.lease_token.is_not_distinct_from(row.lease_token),
+        Message.lease_until.is_not(None),
     )

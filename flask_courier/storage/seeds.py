@@ -75,6 +75,7 @@ _WIPE_EACH = Bulk(
         .where(Token.message_id == row.id, Token.seed.is_not(None))
         .values(seed=None)
     ),
+    key="id",
 )
 
 

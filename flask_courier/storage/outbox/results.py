@@ -18,7 +18,7 @@ from flask_courier.core.retry import counts as uses_attempt
 from flask_courier.core.status import FINAL, Status, advance
 from flask_courier.storage import attempts, contents, seeds, tokens
 from flask_courier.storage.bulk import Bulk
-from flask_courier.storage.conditions import IS_PROCESSING, held
+from flask_courier.storage.conditions import held, is_held_as
 from flask_courier.storage.dialect import db_time, run
 from flask_courier.storage.models import Message
 
@@ -36,7 +36,7 @@ _PREPARED = Bulk(
     },
     lambda row: (
         sa.update(Message)
-        .where(Message.id == row.id, Message.lease_token == row.lease_token, IS_PROCESSING)
+        .where(*is_held_as(row))
         .values(
             recipient=row.recipient,
             recipient_folded=row.recipient_folded,
@@ -45,6 +45,7 @@ _PREPARED = Bulk(
             prepared_at=row.prepared_at,
         )
     ),
+    key="id",
 )
 # Accepted mail is what the queue is busy with: one statement for all of it.
 _SENT = Bulk(
@@ -57,7 +58,7 @@ _SENT = Bulk(
     },
     lambda row: (
         sa.update(Message)
-        .where(Message.id == row.id, Message.lease_token == row.lease_token, IS_PROCESSING)
+        .where(*is_held_as(row))
         .values(
             status=advance(Status.PROCESSING, Status.SENT).value,
             reason=None,
@@ -71,6 +72,7 @@ _SENT = Bulk(
             transport=row.transport,
         )
     ),
+    key="id",
 )
 
 
