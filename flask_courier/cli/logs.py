@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
@@ -12,6 +13,8 @@ from typing import Any
 _LOGGER = "flask_courier"
 #: The one that speaks: what stands on it, on its parent or on the root takes its lines.
 _SPEAKER = "flask_courier.worker"
+#: What stands for itself behind a key.
+_PLAIN = re.compile('[^ "=]+')
 #: What every record has; the rest is what ``extra`` brought.
 _ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -67,5 +70,5 @@ def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str
 def _value(value: object) -> str:
     """``value`` as it is, or quoted as in JSON where it would end early."""
     text = str(value)
-    plain = text.isprintable() and not set(text) & set(' "=')
-    return text if plain and text else json.dumps(text, ensure_ascii=False)
+    plain = text.isprintable() and _PLAIN.fullmatch(text)
+    return text if plain else json.dumps(text, ensure_ascii=False)
