@@ -253,6 +253,13 @@ def test_formula_is_no_formula(first: str) -> None:
 def test_other_text_is_left_alone() -> None:
     """What no spreadsheet calculates stays as it is, and numbers stay numbers."""
     assert ("a=1", "", -5) == (cell("a=1"), cell(""), export._cell(-5))
+    assert "a;b\r\n\tc" == cell("a;b\r\n\tc")
+
+
+@pytest.mark.parametrize("break_", [";", "\t", "\r", "\n"])
+def test_formula_behind_another_separator(break_: str) -> None:
+    """Where a spreadsheet splits at semicolons, the rest of a cell is no formula either."""
+    assert f"2.0.0 ok{break_}'=1+1" == cell(f"2.0.0 ok{break_}=1+1")
 
 
 def test_formula_in_a_subject(open_site: Site) -> None:
@@ -283,9 +290,11 @@ def test_csv_is_read_as_it_was_written(texts: list[str]) -> None:
     assert [cell(text) for text in texts] == [row["subject"] for row in found]
 
 
-@given(st.lists(TEXT, min_size=1, max_size=5))
-def test_no_cell_begins_a_formula(texts: list[str]) -> None:
-    """No cell of text begins with what a spreadsheet calculates."""
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@given(texts=st.lists(TEXT, min_size=1, max_size=5))
+def test_no_cell_begins_a_formula(separator: str, texts: list[str]) -> None:
+    """No cell begins with what a spreadsheet calculates, whatever it takes for the separator."""
     rows = [dict.fromkeys(representation.FIELDS) | {"subject": text} for text in texts]
-    found = csv.reader(io.StringIO(export.to_csv(rows, first=False), newline=""))
-    assert [] == [text for row in found for text in row if text.startswith(("=", "+", "-", "@"))]
+    written = io.StringIO(export.to_csv(rows, first=False), newline="")
+    cells = [text for row in csv.reader(written, delimiter=separator) for text in row]
+    assert [] == [text for text in cells if text.startswith(("=", "+", "-", "@"))]

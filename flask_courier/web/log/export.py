@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import logging
+import re
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ BATCH = 500
 #: What a spreadsheet would take for a formula (OWASP ASVS 5.0 requirement 1.2.10), also in the wide
 #: forms that East Asian ones take for the same.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+#: Where a spreadsheet that splits at semicolons begins another cell, whatever is in quotes.
+_BREAK = re.compile("(?<=[;\t\r\n])(?=[-=+@\0\uff1d\uff0b\uff0d\uff20])")
 
 Rows = Sequence[dict[str, Any]]
 
@@ -128,9 +131,10 @@ def to_json_lines(rows: Rows, first: bool) -> str:  # noqa: ARG001, FBT001 - as 
 
 def _cell(value: Any) -> Any:
     """``value`` as text that no spreadsheet calculates; numbers stay numbers."""
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return value
+    if not isinstance(value, str):
+        return value
+    text = _BREAK.sub("'", value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 _WRITERS: dict[str, tuple[Callable[[Rows, bool], str], str]] = {
