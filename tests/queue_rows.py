@@ -143,7 +143,8 @@ def record(database: Database, *settlements: outbox.Settlement, keep_seed: bool 
 
 def hold(database: Database, *claims: Claim) -> set[uuid.UUID]:
     """Renew leases and commit; answer what is held."""
-    return database.transact(lambda session: outbox.hold(session, claims, lease=LEASE))
+    held = database.transact(lambda session: outbox.hold(session, claims, lease=LEASE))
+    return {taken.id for taken in held}
 
 
 def reclaim(database: Database, *claims: Claim) -> None:

@@ -78,6 +78,11 @@ class Claim:
     #: The database's time when it was claimed.
     claimed_at: datetime | None = None
 
+    @property
+    def key(self) -> tuple[uuid.UUID, str]:
+        """Tells this claim from an earlier one of the same message."""
+        return self.id, self.lease_token
+
 
 @dataclass(frozen=True)
 class Draft:

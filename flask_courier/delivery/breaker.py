@@ -20,6 +20,8 @@ from flask_courier.storage.uow import Session
 _OK_INTERVAL = 10.0
 #: Refusals of this kind speak of this worker and not of the transport.
 _OURS = frozenset({"lease_lost", "worker_stopped"})
+#: From RCPT on it is the message that is refused: the transport works.
+_WORKS = (Outcome.ACCEPTED, Outcome.REJECTED, Outcome.DEFERRED, Outcome.UNKNOWN)
 
 
 @dataclass
@@ -34,6 +36,11 @@ class Delivery:
     probing: bool = False
     #: Filled in once, before the first try to write it down.
     effect: Effect | None = None
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether it opens the breaker, or keeps it open."""
+        return self.effect is not None and self.effect.fault
 
 
 @dataclass(frozen=True)
@@ -104,15 +111,15 @@ class Breaker:
         for delivery in deliveries:
             if delivery.effect is not None and delivery.effect.refunds:
                 outbox.refund(session, delivery.effect.refunds)
-        faults = [one for one in deliveries if one.effect is not None and one.effect.fault]
-        if faults:
-            self._open(session, faults[-1])
-            return True
-        # From RCPT on it is the message that is refused: the transport works.
-        works = (Outcome.ACCEPTED, Outcome.REJECTED, Outcome.DEFERRED, Outcome.UNKNOWN)
-        if any(one.probing and one.result.outcome in works for one in deliveries):
+        faults = [one for one in deliveries if one.is_fault]
+        # What went out before the breaker opened says less than the probe does.
+        probe = next((one for one in deliveries if one.probing), None)
+        if probe is not None and not probe.is_fault and probe.result.outcome in _WORKS:
             transports.ok(session, self.name, create=True)
             return False
+        if faults:
+            self._open(session, probe if probe is not None and probe.is_fault else faults[-1])
+            return True
         if any(one.result.outcome is Outcome.ACCEPTED for one in deliveries):
             self._note_ok(session)
         return None

@@ -65,10 +65,10 @@ class Hands:
             life = float("inf")
             if claim.claimed_at is not None:
                 life = now + (claim.expires_at - claim.claimed_at).total_seconds()
-            self._held[_key(claim)] = _Hold(claim, now + lease, life)
+            self._held[claim.key] = _Hold(claim, now + lease, life)
             self._ready[Lane(claim.lane)].append(parcel)
             if probe:
-                self._probe = _key(claim)
+                self._probe = claim.key
 
     def next(self) -> Parcel | None:
         """The parcel to go next: account mail first, and one in four from behind."""
@@ -86,13 +86,13 @@ class Hands:
     def renew(self, claims: Iterable[Claim], until: float) -> None:
         """The leases of ``claims`` have been renewed; those of the others are lost."""
         for claim in claims:
-            hold = self._held.get(_key(claim))
+            hold = self._held.get(claim.key)
             if hold is not None:
                 hold.until = until
 
     def is_probe(self, claim: Claim) -> bool:
         """Whether it was taken to find out whether the transport is back."""
-        return self._probe == _key(claim)
+        return self._probe == claim.key
 
     @property
     def probe_waits(self) -> bool:
@@ -101,13 +101,13 @@ class Hands:
 
     def is_held(self, claim: Claim) -> bool:
         """Whether the lease lasts for longer than a reply may take, and the message lives still."""
-        hold, now = self._held.get(_key(claim)), lease_clock()
+        hold, now = self._held.get(claim.key), lease_clock()
         return hold is not None and now < hold.until - _MARGIN and now < hold.life
 
     def drop(self, claim: Claim) -> None:
         """Let go of a message that is settled."""
-        self._held.pop(_key(claim), None)
-        if self._probe == _key(claim):
+        self._held.pop(claim.key, None)
+        if self._probe == claim.key:
             self._probe = None
 
     def empty(self) -> list[Claim]:
@@ -118,7 +118,3 @@ class Hands:
         for claim in claims:
             self.drop(claim)
         return claims
-
-
-def _key(claim: Claim) -> _Key:
-    return claim.id, claim.lease_token

@@ -79,14 +79,14 @@ class Ledger:
         claims = [one.claim for one in deliveries]
         lease = self.preparer.lease
         outbox.retake(session, claims, lease=lease)
-        held = outbox.hold(session, claims, lease=lease)
-        lost = [(one.claim.id, one.result) for one in deliveries if one.claim.id not in held]
+        held = {claim.key for claim in outbox.hold(session, claims, lease=lease)}
+        lost = [(one.claim.id, one.result) for one in deliveries if one.claim.key not in held]
         if lost:
             outbox.keep_history(session, lost, worker=self.worker)
-        ours = [one for one in deliveries if one.claim.id in held]
+        ours = [one for one in deliveries if one.claim.key in held]
         recorded = iter(self._record(session, ours) if ours else [])
         return [
-            next(recorded) if one.claim.id in held else Recorded(None, blocked=None)
+            next(recorded) if one.claim.key in held else Recorded(None, blocked=None)
             for one in deliveries
         ]
 
@@ -164,8 +164,7 @@ class Ledger:
             workers.seen(session, name=self.worker, kind=self.worker_kind)
             if not claims:
                 return []
-            held = outbox.hold(session, claims, lease=self.preparer.lease)
-            return [claim for claim in claims if claim.id in held]
+            return outbox.hold(session, claims, lease=self.preparer.lease)
 
         return self.database.transact(work), until
 

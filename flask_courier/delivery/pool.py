@@ -34,8 +34,8 @@ class SmtpTransport:
         self._sender = sender
         self._compose = composer(settings.uri.host, sender=sender, headers=headers)
         self._idle: list[SmtpSession] = []
-        # By message: what a session has been told that it carries next.
-        self._announced: dict[uuid.UUID, tuple[SmtpSession, Envelope]] = {}
+        # By claim: what a session has been told that it carries next.
+        self._announced: dict[tuple[uuid.UUID, str], tuple[SmtpSession, Envelope]] = {}
         self._is_wary = False
         self._reaper: asyncio.Task[None] | None = None
         self._farewells: set[asyncio.Task[None]] = set()
@@ -49,7 +49,7 @@ class SmtpTransport:
         follow: Callable[[], Parcel | None] = none_follows,
     ) -> SendResult:
         """Carry ``parcel`` over a session that is open already, or over a new one."""
-        session, envelope = self._announced.pop(parcel.claim.id, (None, None))
+        session, envelope = self._announced.pop(parcel.claim.key, (None, None))
         if envelope is None:
             envelope = self._envelope(parcel)
         while True:
@@ -82,7 +82,7 @@ class SmtpTransport:
 
     def withdraw(self, parcel: Parcel) -> None:
         """Hang up where ``parcel`` has been announced: the server drops it without its dot."""
-        session, _ = self._announced.pop(parcel.claim.id, (None, None))
+        session, _ = self._announced.pop(parcel.claim.key, (None, None))
         if session is not None:
             session.abort()
 
@@ -100,7 +100,7 @@ class SmtpTransport:
             envelope = self._envelope(parcel)
         except Exception:  # noqa: BLE001 - its own turn comes, and tells
             return None
-        self._announced[parcel.claim.id] = session, envelope
+        self._announced[parcel.claim.key] = session, envelope
         return envelope
 
     async def close(self) -> None:

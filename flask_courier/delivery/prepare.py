@@ -102,11 +102,11 @@ class Preparer:
         again = [claim for claim in claims if claim.prepared_at is not None]
         # A transaction begins with its write.
         asked = (again or claims[:1]) if fresh else claims
-        held = outbox.hold(session, asked, lease=self.lease)
+        held = {claim.key for claim in outbox.hold(session, asked, lease=self.lease)}
         if fresh and len(held) < len(asked):
             raise outbox.LeaseLost
-        ours = claims if fresh else [claim for claim in claims if claim.id in held]
-        again = [claim for claim in again if claim.id in held]
+        ours = claims if fresh else [claim for claim in claims if claim.key in held]
+        again = [claim for claim in again if claim.key in held]
         if again:
             batch.parcels += self._load(session, again)
         loaded = {parcel.claim.id for parcel in batch.parcels}

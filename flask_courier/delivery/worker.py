@@ -132,7 +132,7 @@ class Worker:
                 self._begin(taken)
                 if self._carriers:
                     await self._woken.wait()
-                elif not taken.claimed:
+                elif not taken.claimed and not taken.settled:
                     return
                 probe = None
         finally:

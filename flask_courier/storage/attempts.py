@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -71,6 +72,16 @@ def lock(session: Session, message_ids: Sequence[uuid.UUID]) -> None:
     """Lock the rows of messages that are not changed: each next number is taken once."""
     statement = sa.select(Message.id).where(Message.id.in_(message_ids)).order_by(Message.id)
     run(session, statement.with_for_update()).all()
+
+
+def written(
+    session: Session, message_ids: Sequence[uuid.UUID], *, worker: str
+) -> set[tuple[uuid.UUID, datetime]]:
+    """The attempts of a worker at these messages: of which message, and when they began."""
+    statement = sa.select(Attempt.message_id, Attempt.started_at).where(
+        Attempt.message_id.in_(message_ids), Attempt.worker == worker
+    )
+    return {(message_id, started_at) for message_id, started_at in run(session, statement)}
 
 
 def count(session: Session, message_id: uuid.UUID) -> int:

@@ -8,6 +8,7 @@ from flask_courier.core.messages import Claim, SendResult
 from flask_courier.core.replies import Outcome, Phase
 from flask_courier.core.status import Status
 from flask_courier.delivery.ledger import Ledger, Recorded
+from flask_courier.storage import transports
 from flask_courier.storage.models import Attempt
 from tests.databases import every_database
 from tests.delivery.ledgers import delivery, dropped, is_open, make_ledger
@@ -55,6 +56,17 @@ def test_lost_lease_holds_up_no_other_result(ledger: Ledger) -> None:
     assert [None, Status.SENT] == [one.status for one in recorded]
     assert "sent" == row(ledger.database, kept.id).status
     assert 2 == len(rows(ledger.database, Attempt.number))
+
+
+@pytest.mark.parametrize("outcome", [Outcome.ACCEPTED, Outcome.UNKNOWN])
+def test_result_that_was_written_already_is_not_written_again(
+    ledger: Ledger, outcome: Outcome
+) -> None:
+    """If the answer to a commit was lost, the second try finds its attempt and adds none."""
+    ended = delivery(claimed(ledger.database), result(outcome), carries_token=True)
+    ledger.record([ended])
+    assert [None] == [one.status for one in ledger.record([ended])]
+    assert [(1, outcome.value)] == rows(ledger.database, Attempt.number, Attempt.outcome)
 
 
 def again(ledger: Ledger, taken: Claim) -> Claim:
@@ -119,6 +131,28 @@ def test_accepted_probe_closes_the_breaker(ledger: Ledger) -> None:
     ledger.record([delivery(first, dropped(), probing=True)])
     [recorded] = ledger.record([delivery(second, probing=True)])
     assert (Recorded(Status.SENT, blocked=False), False) == (recorded, is_open(ledger))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_accepted_probe_outweighs_what_went_out_before(ledger: Ledger, order: int) -> None:
+    """A session that breaks while the probe gets through keeps nobody waiting."""
+    first, second, third = [claimed(ledger.database) for _ in range(3)]
+    ledger.record([delivery(first, refused())])
+    straggler, probe = delivery(second, refused()), delivery(third, probing=True)
+    recorded = ledger.record([straggler, probe][::order])
+    assert ([False, False], False) == ([one.blocked for one in recorded], is_open(ledger))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_faulty_probe_is_told_of(ledger: Ledger, order: int) -> None:
+    """Of faults that come together the probe's is written down: it says when the next one is."""
+    first, second = claimed(ledger.database), claimed(ledger.database)
+    straggler, probe = delivery(first, refused()), delivery(second, refused(), probing=True)
+    ledger.record([straggler, probe][::order])
+    found = ledger.database.transact(
+        lambda session: transports.last_faulty(session, ledger.transport)
+    )
+    assert second.id == found
 
 
 def test_result_is_weighed_once(ledger: Ledger) -> None:

@@ -174,6 +174,29 @@ def test_held_are_those_that_were_not_lost(database: Database) -> None:
     assert {kept.id} == hold(database, kept, lost)
 
 
+def held_twice(database: Database) -> tuple[Claim, Claim, Claim]:
+    """A claim whose lease was lost, a later one of the same message, and one beside that."""
+    first = claimed(database)
+    reclaim(database, first)
+    other = enqueue(database)
+    second, beside = sorted(claim(database), key=lambda taken: taken.id == other)
+    return first, second, beside
+
+
+def test_of_two_claims_of_a_message_the_later_one_holds_it(database: Database) -> None:
+    """A lease that was lost is not renewed by the one that the same worker has now."""
+    claims = held_twice(database)
+    held = database.transact(lambda session: outbox.hold(session, claims, lease=LEASE))
+    assert [*claims[1:]] == held
+
+
+def test_given_back_with_others_changes_nothing(database: Database) -> None:
+    """A claim that was lost takes no message from its holder, whatever is given back beside it."""
+    first, second, beside = held_twice(database)
+    give_back(database, first, beside)
+    assert ["processing", "queued"] == [row(database, one.id).status for one in (second, beside)]
+
+
 def test_reclaimed_message_keeps_its_lease_token(database: Database) -> None:
     """Until somebody else claims the message, its late worker can still be told from others."""
     late = claimed(database)
@@ -187,7 +210,7 @@ def retake(database: Database, *claims: Claim) -> set[uuid.UUID]:
 
     def work(session: Any) -> set[uuid.UUID]:
         outbox.retake(session, claims, lease=LEASE)
-        return outbox.hold(session, claims, lease=LEASE)
+        return {taken.id for taken in outbox.hold(session, claims, lease=LEASE)}
 
     return database.transact(work)
 

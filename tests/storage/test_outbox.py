@@ -53,10 +53,10 @@ def lost(database: Database) -> Claim:
     return first
 
 
-def keep_history(database: Database, taken: Claim) -> None:
+def keep_history(database: Database, taken: Claim, worker: str = "w1") -> None:
     """Record an accepted attempt of a message that another worker decides about."""
     found = [(taken.id, result())]
-    database.transact(lambda session: outbox.keep_history(session, found, worker="w1"))
+    database.transact(lambda session: outbox.keep_history(session, found, worker=worker))
 
 
 def test_enqueued_row(database: Database) -> None:
@@ -261,7 +261,7 @@ def test_two_workers_may_record_one_message_at_once(database: Database) -> None:
         try:
             record(database, settlement(workers[number], Decision(Status.SENT)))
         except outbox.LeaseLost:
-            keep_history(database, workers[number])
+            keep_history(database, workers[number], f"late{number}")
             return False
         return True
 

@@ -15,7 +15,7 @@ from flask_courier.core.ids import nonce
 from flask_courier.core.messages import Claim, Lane
 from flask_courier.core.status import Status, advance
 from flask_courier.storage import transports
-from flask_courier.storage.conditions import IS_PROCESSING, IS_QUEUED, held_of
+from flask_courier.storage.conditions import IS_PROCESSING, IS_QUEUED, claimed_as, held_of
 from flask_courier.storage.dialect import db_time, dialect_name, microseconds, run
 from flask_courier.storage.models import Message
 
@@ -173,8 +173,7 @@ def retake(session: Session, claims: Sequence[Claim], *, lease: timedelta) -> No
         .where(
             IS_QUEUED,
             Message.reason == "lease_expired",
-            Message.id.in_([claim.id for claim in claims]),
-            Message.lease_token.in_([claim.lease_token for claim in claims]),
+            claimed_as(claims),
         )
         .values(
             status=advance(Status.QUEUED, Status.PROCESSING).value,
@@ -184,13 +183,15 @@ def retake(session: Session, claims: Sequence[Claim], *, lease: timedelta) -> No
     run(session, statement)
 
 
-def hold(session: Session, claims: Sequence[Claim], *, lease: timedelta) -> set[uuid.UUID]:
+def hold(session: Session, claims: Sequence[Claim], *, lease: timedelta) -> list[Claim]:
     """Renew leases, first thing in a transaction; answer which were not lost: write no others."""
     ours = held_of(claims)
-    statement = sa.update(Message).where(*ours).values(lease_until=db_time(lease))
+    statement = sa.update(Message).where(ours).values(lease_until=db_time(lease))
     if run(session, statement).rowcount == len(claims):
-        return {claim.id for claim in claims}
-    return {row[0] for row in run(session, sa.select(Message.id).where(*ours))}
+        return [*claims]
+    held = run(session, sa.select(Message.id, Message.lease_token).where(ours))
+    keys = {(message_id, lease_token) for message_id, lease_token in held}
+    return [claim for claim in claims if claim.key in keys]
 
 
 def give_back(session: Session, claims: Collection[Claim]) -> None:
@@ -199,7 +200,7 @@ def give_back(session: Session, claims: Collection[Claim]) -> None:
         return
     statement = (
         sa.update(Message)
-        .where(*held_of(claims))
+        .where(held_of(claims))
         .values(
             status=advance(Status.PROCESSING, Status.QUEUED).value,
             claims=Message.claims - 1,

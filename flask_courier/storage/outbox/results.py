@@ -18,7 +18,7 @@ from flask_courier.core.retry import counts as uses_attempt
 from flask_courier.core.status import FINAL, Status, advance
 from flask_courier.storage import attempts, contents, seeds, tokens
 from flask_courier.storage.bulk import Bulk
-from flask_courier.storage.conditions import held, is_held_as
+from flask_courier.storage.conditions import held_of, is_held_as
 from flask_courier.storage.dialect import db_time, run
 from flask_courier.storage.models import Message
 
@@ -36,7 +36,7 @@ _PREPARED = Bulk(
     },
     lambda row: (
         sa.update(Message)
-        .where(*is_held_as(row))
+        .where(is_held_as(row))
         .values(
             recipient=row.recipient,
             recipient_folded=row.recipient_folded,
@@ -58,7 +58,7 @@ _SENT = Bulk(
     },
     lambda row: (
         sa.update(Message)
-        .where(*is_held_as(row))
+        .where(is_held_as(row))
         .values(
             status=advance(Status.PROCESSING, Status.SENT).value,
             reason=None,
@@ -177,9 +177,14 @@ def record(
 def keep_history(
     session: Session, results: Sequence[tuple[uuid.UUID, SendResult]], *, worker: str
 ) -> None:
-    """Write attempts for messages that another worker decides about."""
-    attempts.lock(session, [message_id for message_id, _ in results])
-    attempts.add(session, results, worker=worker)
+    """Write attempts for messages that another worker decides about, or that are decided about."""
+    ids = [message_id for message_id, _ in results]
+    attempts.lock(session, ids)
+    # A commit whose answer was lost is tried again, and may have been done.
+    known = attempts.written(session, ids, worker=worker)
+    new = [one for one in results if (one[0], one[1].started_at) not in known]
+    if new:
+        attempts.add(session, new, worker=worker)
 
 
 def refund(session: Session, message_ids: Sequence[uuid.UUID]) -> None:
@@ -239,7 +244,7 @@ def _settle(
 ) -> bool:
     statement = (
         sa.update(Message)
-        .where(*held(claim))
+        .where(held_of([claim]))
         .values(
             status=advance(Status.PROCESSING, decision.status).value,
             reason=decision.reason,
