@@ -18,7 +18,7 @@ from flask_courier.core.status import Status
 from flask_courier.delivery.clock import lease_clock
 from flask_courier.delivery.ledger import POISON_CLAIMS, Ledger
 from flask_courier.delivery.prepare import Batch
-from flask_courier.storage import attempts, outbox, transports, waiting
+from flask_courier.storage import attempts, dialect, outbox, transports, waiting
 from flask_courier.storage.uow import Session, is_away, told
 
 logger = logging.getLogger("flask_courier.worker")
@@ -27,6 +27,9 @@ logger = logging.getLogger("flask_courier.worker")
 _SWEEP = 5.0
 #: Claims without a report after which a message is taken alone.
 _SUSPECT_CLAIMS = 2
+#: Seconds after which a batch is tried no further message by message: each may wait for a lock, and
+#: results and leases wait with it.
+_PATIENCE = 5.0
 #: How long a probe may take before another worker probes.
 _PROBE_LEASE = timedelta(seconds=60)
 
@@ -218,19 +221,22 @@ class Intake:
 
     def _batch(self, claims: list[Claim]) -> Batch:
         """Prepare the claims together; if that fails, each by itself, and put off who fails."""
-        prepare = self._preparer.batch
         try:
             try:
-                return self._database.transact(lambda s: prepare(s, claims, fresh=True))
+                return self._prepared(claims, fresh=True)
             except outbox.LeaseLost:
-                return self._database.transact(lambda s: prepare(s, claims))
+                return self._prepared(claims, fresh=False)
         except Exception as error:  # noqa: BLE001 - one message may raise anything
             if len(claims) == 1:
                 self._unforeseen(claims[0], error)
                 return Batch([], Counter())
         whole = Batch([], Counter())
+        give_up_at = time.monotonic() + _PATIENCE
         try:
-            for claim in claims:
+            for number, claim in enumerate(claims):
+                if time.monotonic() > give_up_at:
+                    self._ledger.put_off(claims[number:])
+                    break
                 batch = self._batch([claim])
                 whole.parcels += batch.parcels
                 whole.settled += batch.settled
@@ -240,12 +246,19 @@ class Intake:
                 raise
         return whole
 
+    def _prepared(self, claims: list[Claim], *, fresh: bool) -> Batch:
+        def work(session: Session) -> Batch:
+            with dialect.impatient(session):
+                return self._preparer.batch(session, claims, fresh=fresh)
+
+        return self._database.transact(work)
+
     def _unforeseen(self, claim: Claim, error: Exception) -> None:
         extra = {"action": "message_failed", "message_id": str(claim.id)}
         logger.error("a message could not be handled: %s", told(error), extra=extra)
         if is_away(error):
             # A lock on the application's own rows, perhaps: the message has done nothing.
-            self._ledger.put_off(claim)
+            self._ledger.put_off([claim])
         else:
             self._ledger.fail(claim, type(error).__name__)
 

@@ -127,13 +127,14 @@ class Ledger:
         """Put back what was not started."""
         self.database.transact(lambda session: outbox.give_back(session, claims))
 
-    def put_off(self, claim: Claim) -> None:
-        """Give back a message that cannot be prepared just now, as if it had not been claimed."""
-        self.database.transact(
-            lambda session: outbox.release(
-                session, claim, reason="failed", delay=_POISON_WAIT, counts=False
-            )
-        )
+    def put_off(self, claims: Sequence[Claim]) -> None:
+        """Give back what cannot be prepared just now, as if it had not been claimed."""
+
+        def work(session: Session) -> None:
+            for claim in claims:
+                outbox.release(session, claim, reason="failed", delay=_POISON_WAIT, counts=False)
+
+        self.database.transact(work)
 
     def give_up(self, claim: Claim, reason: str, error: str) -> None:
         """Abandon a message that nothing can be done with."""

@@ -48,6 +48,6 @@ def is_held_as(row: Any) -> sa.ColumnElement[bool]:
 
 # Here "=" is written as IS NOT DISTINCT FROM, and "status = 'processing'" as "lease_until IS NOT
 # NULL", which is the same: no index serves them. PostgreSQL would prefer those of leased messages
-# to the primary key, since they look short; until the vacuum comes they are full of what was leased.
+# to the primary key, since they look short; until the vacuum comes, what was leased fills them.
 def _has_lease(token: Any) -> sa.ColumnElement[bool]:
     return Message.lease_token.is_not_distinct_from(token)

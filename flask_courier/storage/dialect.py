@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol, cast
 
@@ -162,6 +163,32 @@ def now(session: Session) -> datetime:
     """The database's time. Reads: a transaction that will write must have written before."""
     moment: datetime = run(session, sa.select(db_time())).scalar_one()
     return moment
+
+
+@contextmanager
+def impatient(session: Session) -> Iterator[None]:
+    """Wait for nobody's locks for longer than a second, in each statement of the block.
+
+    Whoever holds them may be a migration of the application's, or somebody's open console. SQLite
+    has one lock for all, and a time of its driver's for it.
+    """
+    connection, name = session.connection(), session.connection().dialect.name
+    if name == "postgresql":
+        connection.execute(sa.text("SET LOCAL lock_timeout TO '1s'"))
+        yield
+    elif is_mysql(connection.dialect):
+        # It has no such thing for a transaction alone, and the connection is the application's.
+        usual = connection.execute(sa.text("SELECT @@innodb_lock_wait_timeout")).scalar_one()
+        connection.execute(sa.text("SET innodb_lock_wait_timeout = 1"))
+        try:
+            yield
+        finally:
+            if not connection.invalidated:
+                connection.execute(
+                    sa.text("SET innodb_lock_wait_timeout = :usual"), {"usual": usual}
+                )
+    else:
+        yield
 
 
 def insert_if_absent(session: Session, table: type[Any], values: Mapping[str, Any]) -> None:

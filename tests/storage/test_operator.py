@@ -14,7 +14,7 @@ from flask_courier.core.messages import Claim, Rendered
 from flask_courier.core.replies import Outcome
 from flask_courier.core.status import FINAL, Status
 from flask_courier.flows import desk
-from flask_courier.storage import attempts, dialect, outbox
+from flask_courier.storage import attempts, dialect
 from flask_courier.storage.details import details
 from flask_courier.storage.models import Content, Event, Message, Token
 from flask_courier.storage.outbox import operator
@@ -30,6 +30,7 @@ from tests.queue_rows import (
     change_token,
     claim,
     enqueue,
+    hold,
     ids,
     result,
     row,
@@ -411,8 +412,7 @@ def test_take_claims_this_message_alone(database: Database) -> None:
     taken = take()
     assert taken is not None
     assert (wanted, 1, None) == (taken.id, taken.claims, take())
-    held = database.transact(lambda session: outbox.hold(session, [taken], lease=LEASE))
-    assert {wanted} == held
+    assert {wanted} == hold(database, taken)
     assert "queued" == row(database, other).status
 
 
