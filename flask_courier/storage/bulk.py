@@ -31,15 +31,19 @@ class Bulk:
 
     :param columns: what each value is called in a row, and the column that has its type.
     :param build: makes the statement from an object with an attribute for each value.
-    :param key: the value by whose column the rows of an UPDATE are found.
+    :param found_by: the value by whose column the rows of an UPDATE are found.
     """
 
     def __init__(
-        self, columns: Columns, build: Callable[[Any], sa.Executable], *, key: str | None = None
+        self,
+        columns: Columns,
+        build: Callable[[Any], sa.Executable],
+        *,
+        found_by: str | None = None,
     ) -> None:
         self._columns = columns
         self._build = build
-        self._key = key
+        self._found_by = found_by
         self._known: dict[str, _Prepared | None] = {}
 
     @cached_property
@@ -56,11 +60,11 @@ class Bulk:
             *(sa.column(name, column.type) for name, column in self._columns.items()), name="r"
         )
         statement = self._build(record.render_derived(with_types=True).c)
-        if self._key is None:
+        if self._found_by is None:
             return statement
         # Said once more, where PostgreSQL sees how many there are: for all it knows of a parameter
         # the JSON may hold any number, and it would rather read the whole table.
-        column = self._columns[self._key]
+        column = self._columns[self._found_by]
         keys = sa.cast(sa.bindparam("keys", type_=ARRAY(sa.Text())), ARRAY(column.type))
         return cast("sa.Update", statement).where(column == sa.any_(keys))
 
@@ -69,8 +73,10 @@ class Bulk:
         connection = session.connection()
         if connection.dialect.name == "postgresql":
             plain = [{name: _plain(value) for name, value in row.items()} for row in rows]
-            keys = {} if self._key is None else {"keys": [row[self._key] for row in plain]}
-            return run(session, self._together, {"rows": plain, **keys})
+            parameters = {"rows": plain}
+            if self._found_by is not None:
+                parameters["keys"] = [row[self._found_by] for row in plain]
+            return run(session, self._together, parameters)
         translates = connection.get_execution_options().get("schema_translate_map")
         fast = self._prepared(connection.dialect)
         if fast is not None and not session.info.get(SCHEMA_KEY) and not translates:

@@ -102,7 +102,9 @@ class Message(CourierBase):
     claims: Mapped[int] = mapped_column(sa.Integer())
     next_attempt_at: Mapped[datetime] = mapped_column(UtcDateTime())
     expires_at: Mapped[datetime] = mapped_column(UtcDateTime())
+    #: The last claim's, also once its lease has run out; while a sweep ends messages, its mark.
     lease_token: Mapped[str | None] = mapped_column(sa.String(32))
+    #: Set exactly while the message is processing.
     lease_until: Mapped[datetime | None] = mapped_column(UtcDateTime())
     prepared_at: Mapped[datetime | None] = mapped_column(UtcDateTime())
     sent_at: Mapped[datetime | None] = mapped_column(UtcDateTime())

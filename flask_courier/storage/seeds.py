@@ -69,13 +69,13 @@ _WIPE = (
 
 #: The same, a row at a time: as fast as each database takes them, and compiled once.
 _WIPE_EACH = Bulk(
-    {"id": Token.message_id},
+    {"message_id": Token.message_id},
     lambda row: (
         sa.update(Token)
-        .where(Token.message_id == row.id, Token.seed.is_not(None))
+        .where(Token.message_id == row.message_id, Token.seed.is_not(None))
         .values(seed=None)
     ),
-    key="id",
+    found_by="message_id",
 )
 
 
@@ -87,4 +87,4 @@ def wipe(session: Session, message_ids: Sequence[uuid.UUID] | sa.Select[Any]) ->
     elif is_mysql(session.get_bind().dialect):
         run(session, _WIPE, {"ids": list(message_ids)})
     else:
-        _WIPE_EACH.run(session, [{"id": message_id} for message_id in message_ids])
+        _WIPE_EACH.run(session, [{"message_id": message_id} for message_id in message_ids])

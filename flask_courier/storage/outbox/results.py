@@ -45,7 +45,7 @@ _PREPARED = Bulk(
             prepared_at=row.prepared_at,
         )
     ),
-    key="id",
+    found_by="id",
 )
 # Accepted mail is what the queue is busy with: one statement for all of it.
 _SENT = Bulk(
@@ -72,7 +72,7 @@ _SENT = Bulk(
             transport=row.transport,
         )
     ),
-    key="id",
+    found_by="id",
 )
 
 

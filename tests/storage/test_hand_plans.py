@@ -1,20 +1,22 @@
-"""How PostgreSQL finds what a worker writes results for: by ids, whatever was sent before."""
+"""How PostgreSQL finds what a worker has in hand: by ids, whatever was sent before."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
 
+from flask_courier.core.messages import Claim
 from flask_courier.core.retry import Decision
 from flask_courier.core.status import Status
 from flask_courier.storage import outbox
 from flask_courier.storage.uow import Database, Session
-from tests.queue_rows import add_token, claim, enqueue, settlement
+from tests.queue_rows import LEASE, add_token, claim, enqueue, settlement
 
 pytestmark = pytest.mark.parametrize("database_name", ["postgresql"], indirect=True)
 
@@ -31,8 +33,8 @@ _COPIES = """
 """
 
 
-def updates_of(session: Session, settlements: list[outbox.Settlement]) -> list[tuple[str, Any]]:
-    """The statements that change what is there when ``settlements`` are recorded."""
+def updates_of(session: Session, work: Callable[[Session], object]) -> list[tuple[str, Any]]:
+    """The statements of ``work`` that change what is there."""
     seen: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
@@ -42,9 +44,10 @@ def updates_of(session: Session, settlements: list[outbox.Settlement]) -> list[t
     connection = session.connection()
     event.listen(connection, "before_cursor_execute", note)
     try:
-        outbox.record(session, settlements, worker="w1")
+        work(session)
     finally:
         event.remove(connection, "before_cursor_execute", note)
+    session.rollback()
     return seen
 
 
@@ -58,8 +61,33 @@ def reads(plan: dict[str, Any]) -> Iterator[str]:
         yield from reads(part)
 
 
-def test_results_find_their_rows_by_id(database: Database, engine: sa.Engine) -> None:
-    """No other index leads to the rows of a batch.
+def record(session: Session, claims: Sequence[Claim]) -> None:
+    """Record that mail was accepted."""
+    settlements = [settlement(taken, Decision(Status.SENT)) for taken in claims]
+    outbox.record(session, settlements, worker="w1")
+
+
+def release(session: Session, claims: Sequence[Claim]) -> None:
+    """Put one message off."""
+    outbox.release(session, claims[0], reason="failed", delay=LEASE)
+
+
+MESSAGE, TOKEN = "pk_courier_message", "ix_courier_token_message"
+
+
+@pytest.mark.parametrize(
+    ("write", "indexes"),
+    [
+        (record, {MESSAGE, TOKEN}),
+        (partial(outbox.hold, lease=LEASE), {MESSAGE}),
+        (outbox.give_back, {MESSAGE}),
+        (release, {MESSAGE}),
+    ],
+)
+def test_messages_in_hand_are_found_by_id(
+    database: Database, engine: sa.Engine, write: Any, indexes: set[str]
+) -> None:
+    """No other index leads to the messages of a batch that a worker writes.
 
     One of what is leased keeps what no longer is until the vacuum comes, and looks short meanwhile.
     """
@@ -68,18 +96,17 @@ def test_results_find_their_rows_by_id(database: Database, engine: sa.Engine) ->
         for statement in _COPIES.split(";"):
             names = {"many": MANY} if ":many" in statement else {}
             connection.execute(sa.text(statement), names)
-    settlements = [settlement(one, Decision(Status.SENT)) for one in claim(database, BATCH)]
+    claims = claim(database, BATCH)
 
-    def work(session: Session) -> list[str]:
-        found = updates_of(session, settlements)
-        session.rollback()
+    def work(session: Session) -> set[str]:
+        found = updates_of(session, lambda session: write(session, claims))
+        assert found
         answers = [
             session.connection().exec_driver_sql(f"EXPLAIN (FORMAT JSON) {text}", values)
             for text, values in found
         ]
         plans = [answer.scalar_one() for answer in answers]
         parsed = [json.loads(plan) if isinstance(plan, str) else plan for plan in plans]
-        return sorted(name for plan in parsed for name in reads(plan[0]["Plan"]))
+        return {name for plan in parsed for name in reads(plan[0]["Plan"])}
 
-    used = database.transact(work)
-    assert ["ix_courier_token_message", "pk_courier_message"] == used
+    assert indexes == database.transact(work)
