@@ -1,8 +1,8 @@
 """Harbour, a reading club: a small site that leaves its account mail to flask_courier.
 
-``flask --app example_app run --debug`` serves it without any set-up. No mail leaves the machine
-then: it is in the delivery log, for the admin that ``flask --app example_app --debug add-admin
-ADDRESS`` adds.
+``pip install . flask-login`` installs what it needs, and ``flask --app example_app run --debug``
+serves it. No mail leaves the machine then: it is in the delivery log, for the admin that ``flask
+--app example_app --debug add-admin ADDRESS`` adds.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         COURIER_AFTER_VERIFICATION_URL="/account",
         COURIER_SIGN_IN=True,
         COURIER_AFTER_SIGN_IN_URL="/account",
+        # The site's own forms read it, too: a sign-up must not take what a recovery refuses.
+        COURIER_PASSWORD_MIN_LENGTH=12,
     )
     app.config.from_prefixed_env()
     app.config.from_mapping(config)

@@ -8,6 +8,7 @@ import click
 from flask.cli import with_appcontext
 
 from example_app.models import User, db
+from example_app.passwords import is_too_short, least_length
 
 
 @click.command("add-admin")
@@ -18,6 +19,8 @@ def add_admin(email: str, password: str) -> None:
     """Add a member who may read the delivery log."""
     if User.find(email.lower()):
         raise click.ClickException("This address belongs to a member already.")
+    if is_too_short(password):
+        raise click.ClickException(f"Use a password of at least {least_length()} characters.")
     admin = User(
         name="Harbour master",
         email=email.lower(),
@@ -27,3 +30,4 @@ def add_admin(email: str, password: str) -> None:
     admin.set_password(password)
     db.session.add(admin)
     db.session.commit()
+    click.echo(f"{admin.email} is an admin now, and may read the delivery log.")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask_wtf import FlaskForm
 from wtforms import EmailField, PasswordField, StringField
-from wtforms.validators import DataRequired, Email, Length
+from wtforms.validators import DataRequired, Email, Length, ValidationError
+
+from example_app.passwords import is_too_short, least_length
 
 
 def tidy(text: str | None) -> str | None:
@@ -36,10 +40,20 @@ class SignUpForm(FlaskForm):
         "Password",
         [
             DataRequired("Choose a password."),
-            Length(12, 1024, "Use at least 12 characters."),
+            Length(max=1024, message="Use at most 1024 characters."),
         ],
-        description="At least 12 characters. A few unrelated words are easy to remember.",
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.password.description = (
+            f"At least {least_length()} characters. A few unrelated words are easy to remember."
+        )
+
+    def validate_password(self, field: PasswordField) -> None:
+        """Refuse what flask_courier would refuse after a recovery."""
+        if is_too_short(field.data or ""):
+            raise ValidationError(f"Use at least {least_length()} characters.")
 
 
 class SignInForm(FlaskForm):
