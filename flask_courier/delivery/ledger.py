@@ -63,43 +63,57 @@ class Ledger:
         patience = 3 * self.preparer.config.smtp_connections
         self.breaker = Breaker(self.transport, patience)
 
-    def record(self, deliveries: Sequence[Delivery]) -> list[Recorded]:
-        """Write results, in one transaction; answer what each led to."""
+    def record(self, deliveries: Sequence[Delivery], *, history: bool = True) -> list[Recorded]:
+        """Write results, in one transaction; answer what each led to.
+
+        :param history: False moves the messages and writes nothing else: no attempt, and nothing
+            of the transport.
+        """
         for delivery in deliveries:
             self.breaker.weigh(delivery)
         if all(one.result.outcome is Outcome.ACCEPTED for one in deliveries):
             # One statement settles them all, unless a lease has changed hands.
             try:
-                return self.database.transact(lambda session: self._record(session, deliveries))
+                return self.database.transact(
+                    lambda s: self._record(s, deliveries, history=history)
+                )
             except outbox.LeaseLost:
                 pass
-        return self.database.transact(lambda session: self._record_held(session, deliveries))
+        return self.database.transact(lambda s: self._record_held(s, deliveries, history=history))
 
-    def _record_held(self, session: Session, deliveries: Sequence[Delivery]) -> list[Recorded]:
+    def _record_held(
+        self, session: Session, deliveries: Sequence[Delivery], *, history: bool
+    ) -> list[Recorded]:
         claims = [one.claim for one in deliveries]
         lease = self.preparer.lease
         outbox.retake(session, claims, lease=lease)
         held = {claim.key for claim in outbox.hold(session, claims, lease=lease)}
         lost = [(one.claim.id, one.result) for one in deliveries if one.claim.key not in held]
-        if lost:
+        if lost and history:
             outbox.keep_history(session, lost, worker=self.worker)
         ours = [one for one in deliveries if one.claim.key in held]
-        recorded = iter(self._record(session, ours) if ours else [])
+        recorded = iter(self._record(session, ours, history=history) if ours else [])
         return [
             next(recorded) if one.claim.key in held else Recorded(None, blocked=None)
             for one in deliveries
         ]
 
-    def _record(self, session: Session, deliveries: Sequence[Delivery]) -> list[Recorded]:
+    def _record(
+        self, session: Session, deliveries: Sequence[Delivery], *, history: bool
+    ) -> list[Recorded]:
+        decisions = [self._decide(session, one, history=history) for one in deliveries]
         settlements = [
-            outbox.Settlement(one.claim, one.result, self._decide(session, one), one.carries_token)
-            for one in deliveries
+            outbox.Settlement(one.claim, one.result, decision, one.carries_token)
+            for one, decision in zip(deliveries, decisions, strict=True)
         ]
-        outbox.record(session, settlements, worker=self.worker, keep_seed=self.keeps_mail)
-        blocked = None if self.keeps_mail else self.breaker.write(session, deliveries)
+        outbox.record(
+            session, settlements, worker=self.worker, keep_seed=self.keeps_mail, history=history
+        )
+        silent = self.keeps_mail or not history
+        blocked = None if silent else self.breaker.write(session, deliveries)
         return [Recorded(one.decision.status, blocked) for one in settlements]
 
-    def _decide(self, session: Session, delivery: Delivery) -> Decision:
+    def _decide(self, session: Session, delivery: Delivery, *, history: bool) -> Decision:
         claim, result = delivery.claim, delivery.result
         if result.outcome is Outcome.ACCEPTED:
             return Decision(Status.SENT)
@@ -111,7 +125,8 @@ class Ledger:
             claims=claim.claims,
             unknown=attempts.count_unknown(session, claim.id) if unknown else 0,
             dropped=attempts.count_dropped(session, claim.id) if dropped else 0,
-            repeatable=delivery.carries_token,
+            # Repeats are counted by their attempts.
+            repeatable=delivery.carries_token and history,
             expires_at=claim.expires_at,
         )
         return decide(

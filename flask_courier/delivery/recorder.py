@@ -10,9 +10,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
+from flask_courier.core.messages import SendResult
+from flask_courier.core.replies import Outcome
 from flask_courier.delivery.breaker import Delivery
 from flask_courier.delivery.ledger import Ledger, Recorded
 from flask_courier.storage.uow import is_away, told
@@ -29,6 +32,8 @@ _SECOND = 1.0
 AWAY = 1.5
 #: How often a result that the database refuses alone is tried again: for half a lease.
 _TRIES = 20
+#: The server has such mail, or may have it: it must not go out again and again.
+_MAY_BE_THERE = frozenset({Outcome.ACCEPTED, Outcome.UNKNOWN})
 
 
 @dataclass(frozen=True)
@@ -142,26 +147,49 @@ class Recorder:
             await self._settle([one])
 
     async def _insist(self, one: _Waiting) -> None:
+        """Try again for half a lease, then with less and less of the result."""
         for _ in range(_TRIES):
-            await asyncio.sleep(AWAY)
-            try:
-                [answer] = await self._persist([one.delivery])
-            except Exception as error:  # noqa: BLE001 - the same
-                logger.warning(
-                    "a result is refused: %s",
-                    told(error),
-                    extra={"action": "record_failed", "message_id": str(one.delivery.claim.id)},
-                )
-            else:
-                one.answer(answer)
+            if await self._is_taken(one):
                 return
+        delivery, message_id = one.delivery, str(one.delivery.claim.id)
+        delivery.result = _in_ascii(delivery.result)
+        if await self._is_taken(one):
+            return
+        may_be_there = delivery.result.outcome in _MAY_BE_THERE
+        if may_be_there and await self._is_taken(one, history=False):
+            logger.error(
+                "the database refuses an attempt: its message is settled without it",
+                extra={"action": "attempt_lost", "message_id": message_id},
+            )
+            return
+        logger.error(
+            "the database refuses a result: it is lost, and its lease brings the message back",
+            extra={"action": "result_lost", "message_id": message_id},
+        )
         one.answer(None)
 
-    async def _persist(self, batch: Sequence[Delivery]) -> Sequence[Recorded]:
+    async def _is_taken(self, one: _Waiting, *, history: bool = True) -> bool:
+        await asyncio.sleep(AWAY)
+        try:
+            [answer] = await self._persist([one.delivery], history=history)
+        except Exception as error:  # noqa: BLE001 - the same
+            logger.warning(
+                "a result is refused: %s",
+                told(error),
+                extra={"action": "record_failed", "message_id": str(one.delivery.claim.id)},
+            )
+            return False
+        one.answer(answer)
+        return True
+
+    async def _persist(
+        self, batch: Sequence[Delivery], *, history: bool = True
+    ) -> Sequence[Recorded]:
         """Write the batch, however long the database is away."""
+        record = partial(self._ledger.record, batch, history=history)
         while True:
             try:
-                recorded: Sequence[Recorded] = await self._call(self._ledger.record, batch)
+                recorded: Sequence[Recorded] = await self._call(record)
             except Exception as error:
                 if not is_away(error):
                     self.in_trouble = False
@@ -177,3 +205,8 @@ class Recorder:
             else:
                 self.in_trouble = False
                 return recorded
+
+
+def _in_ascii(result: SendResult) -> SendResult:
+    """The result with what the server said in the characters that every database can hold."""
+    return replace(result, text=result.text.encode("ascii", "replace").decode())

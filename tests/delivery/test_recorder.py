@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,14 +11,16 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from flask_courier.core.messages import Claim
+from flask_courier.core.messages import Claim, SendResult
+from flask_courier.core.replies import Outcome, Phase
 from flask_courier.core.status import Status
+from flask_courier.delivery import recorder as recorder_module
 from flask_courier.delivery.ledger import Ledger, Recorded
 from flask_courier.delivery.recorder import Recorder
-from flask_courier.storage.models import Attempt
+from flask_courier.storage.models import Attempt, Token
 from tests.databases import every_database
 from tests.delivery.ledgers import delivery, make_ledger
-from tests.queue_rows import claim, enqueue, result, row, rows
+from tests.queue_rows import add_token, change, claim, claimed, enqueue, result, row, rows
 from tests.site import Site
 
 REFUSED = "refused.example"
@@ -121,12 +124,11 @@ def test_results_that_come_meanwhile_share_the_next_transaction(site: Site, ledg
 
 
 @contextmanager
-def refusing(site: Site) -> Iterator[None]:
-    """Let the database itself refuse attempts at one host."""
+def refusing(site: Site, what: str) -> Iterator[None]:
+    """Let the database itself refuse what a trigger of this beginning is called for."""
     with site.app.app_context(), site.db.engine.begin() as connection:
         connection.exec_driver_sql(
-            "CREATE TRIGGER refuse BEFORE INSERT ON courier_attempt "
-            f"WHEN NEW.host = '{REFUSED}' BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            f"CREATE TRIGGER refuse BEFORE {what} BEGIN SELECT RAISE(ABORT, 'refused'); END"
         )
     try:
         yield
@@ -135,16 +137,140 @@ def refusing(site: Site) -> Iterator[None]:
             connection.exec_driver_sql("DROP TRIGGER refuse")
 
 
+#: Every attempt; those at one host; those whose reply is not ASCII, as a database that is not UTF-8
+#: refuses them; every message that is sent.
+ATTEMPTS = "INSERT ON courier_attempt"
+OF_A_HOST = f"{ATTEMPTS} WHEN NEW.host = '{REFUSED}'"
+NO_ASCII = f"{ATTEMPTS} WHEN NEW.reply GLOB '*[^ -~]*'"
+SENT = "UPDATE ON courier_message WHEN NEW.status = 'sent'"
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a refused result be tried twice, without a rest between."""
+    monkeypatch.setattr(recorder_module, "_TRIES", 2)
+    monkeypatch.setattr(recorder_module, "AWAY", 0.0)
+
+
+def record_one(ledger: Ledger, ended: SendResult, **options: Any) -> tuple[Claim, Recorded | None]:
+    """Claim a message and hand in its result; answer the claim and what came of it."""
+    taken = claimed(ledger.database)
+
+    async def work() -> Recorded | None:
+        return await Recorder(ledger, directly).submit(delivery(taken, ended, **options))
+
+    return taken, asyncio.run(work())
+
+
 @pytest.mark.slow
 def test_refused_result_stops_no_other(site: Site, ledger: Ledger) -> None:
-    """A result that the database refuses alone is given up; the seven beside it are recorded."""
+    """A result that the database refuses alone is retried alone; the seven beside it are there."""
     claims = eight(ledger)
-    with refusing(site):
+    with refusing(site, OF_A_HOST):
         recorded = record_together(ledger, claims, **{str(claims[3].id): REFUSED})
-    sent = Recorded(Status.SENT, blocked=None)
-    assert [*[sent] * 3, None, *[sent] * 4] == recorded
-    statuses = [row(ledger.database, one.id).status for one in claims]
-    assert [*["sent"] * 3, "processing", *["sent"] * 4] == statuses
+    assert [Recorded(Status.SENT, blocked=None)] * 8 == recorded
+    assert 7 == len(rows(ledger.database, Attempt.number))
+
+
+@pytest.mark.usefixtures("soon")
+def test_words_that_are_refused_are_written_in_ascii(site: Site, ledger: Ledger) -> None:
+    """An attempt whose reply the database cannot hold is written with what it can hold of it."""
+    with refusing(site, NO_ASCII):
+        _, recorded = record_one(ledger, result(text="2.0.0 angenommen f\u00fcr Ada"))
+    assert Recorded(Status.SENT, blocked=None) == recorded
+    assert [("2.0.0 angenommen f?r Ada",)] == rows(ledger.database, Attempt.reply)
+
+
+@pytest.mark.usefixtures("soon")
+def test_refusal_whose_words_are_refused(site: Site, ledger: Ledger) -> None:
+    """A rejected mail whose reply the database cannot hold is abandoned all the same."""
+    rejected = result(
+        Outcome.REJECTED, phase=Phase.RCPT, code=550, text="5.1.1 unbekannt: J\u00fcrgen"
+    )
+    with refusing(site, NO_ASCII):
+        taken, _ = record_one(ledger, rejected)
+    settled = row(ledger.database, taken.id)
+    assert ("abandoned", "5.1.1 unbekannt: J?rgen") == (settled.status, settled.last_error)
+
+
+@pytest.mark.usefixtures("soon")
+def test_accepted_mail_is_settled_without_its_attempt(site: Site, ledger: Ledger) -> None:
+    """An accepted mail whose attempt is refused for good is sent, and goes out no more."""
+    with refusing(site, ATTEMPTS):
+        taken, recorded = record_one(ledger, result())
+    assert Recorded(Status.SENT, blocked=None) == recorded
+    assert ("sent", 1) == ((kept := row(ledger.database, taken.id)).status, kept.attempts)
+
+
+@pytest.mark.usefixtures("soon")
+def test_seed_of_mail_without_its_attempt_is_wiped(site: Site, ledger: Ledger) -> None:
+    """The token of an accepted mail cannot be derived again, though its attempt is refused."""
+    taken = claimed(ledger.database)
+    add_token(ledger.database, taken.id)
+
+    async def work() -> None:
+        await Recorder(ledger, directly).submit(delivery(taken, carries_token=True))
+
+    with refusing(site, ATTEMPTS):
+        asyncio.run(work())
+    assert [(None,)] == rows(ledger.database, Token.seed)
+
+
+@pytest.mark.usefixtures("soon")
+def test_attempt_that_is_missing_is_told(
+    site: Site, ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A mail that was settled without its attempt has an error in the log, with its id."""
+    with refusing(site, ATTEMPTS):
+        taken, _ = record_one(ledger, result())
+    assert [("attempt_lost", str(taken.id))] == errors(caplog)
+
+
+@pytest.mark.usefixtures("soon")
+def test_mail_that_lost_its_lease_without_its_attempt(site: Site, ledger: Ledger) -> None:
+    """A mail that another worker has by now is left to it, though its attempt is refused."""
+    taken = claimed(ledger.database)
+    change(ledger.database, taken.id, lease_token="f" * 32)
+
+    async def work() -> Recorded | None:
+        return await Recorder(ledger, directly).submit(delivery(taken))
+
+    with refusing(site, ATTEMPTS):
+        assert Recorded(None, blocked=None) == asyncio.run(work())
+    assert "processing" == row(ledger.database, taken.id).status
+
+
+@pytest.mark.usefixtures("soon")
+def test_unknown_outcome_without_its_attempt_is_held(site: Site, ledger: Ledger) -> None:
+    """What the server may have is repeated at most once: with nothing to count by, not at all."""
+    unknown = result(Outcome.UNKNOWN, code=None, text="the connection was closed")
+    with refusing(site, ATTEMPTS):
+        taken, recorded = record_one(ledger, unknown, carries_token=True)
+    assert Recorded(Status.HELD, blocked=None) == recorded
+    assert "outcome_unknown" == row(ledger.database, taken.id).reason
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize(
+    ("what", "outcome"), [(SENT, Outcome.ACCEPTED), (ATTEMPTS, Outcome.DEFERRED)]
+)
+def test_result_that_is_dropped(
+    site: Site, ledger: Ledger, caplog: pytest.LogCaptureFixture, what: str, outcome: Outcome
+) -> None:
+    """A result of which nothing can be written is given up, with an error in the log."""
+    with refusing(site, what):
+        taken, recorded = record_one(ledger, result(outcome))
+    assert (None, "processing") == (recorded, row(ledger.database, taken.id).status)
+    assert [("result_lost", str(taken.id))] == errors(caplog)
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """Action and message of each error in the log."""
+    return [
+        (vars(record)["action"], vars(record)["message_id"])
+        for record in caplog.records
+        if record.levelno >= logging.ERROR
+    ]
 
 
 def test_finish_waits_for_what_is_under_way(ledger: Ledger) -> None:

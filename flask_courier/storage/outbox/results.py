@@ -157,10 +157,12 @@ def record(
     *,
     worker: str,
     keep_seed: bool = False,
+    history: bool = True,
 ) -> None:
     """Write attempts and the moves they led to.
 
     :param keep_seed: the mail stayed here (``log:``), where its link may be shown.
+    :param history: False writes the moves alone, where the database refuses the attempts.
     :raises LeaseLost: if another worker has one of these messages by now.
     """
     sent = [one for one in settlements if one.decision.status is Status.SENT]
@@ -171,7 +173,8 @@ def record(
     with_token = [one.claim.id for one in sent if one.carries_token]
     if with_token and not keep_seed:
         seeds.wipe(session, with_token)
-    attempts.add(session, [(one.claim.id, one.result) for one in settlements], worker=worker)
+    if history:
+        attempts.add(session, [(one.claim.id, one.result) for one in settlements], worker=worker)
 
 
 def keep_history(
