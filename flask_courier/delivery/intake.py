@@ -47,7 +47,7 @@ class Taken:
     at: float
     #: It brought as many as were asked for: there may be more.
     is_full: bool = False
-    #: There are messages that must be taken alone, once nothing is in hand.
+    #: There are messages that must be taken alone, and are due.
     suspects: bool = False
     #: The one parcel is to find out whether the transport is back.
     probing: bool = False
@@ -90,12 +90,22 @@ class Intake:
         # The turn came to nothing, and the database may not know it yet.
         self._wasted_turn = False
 
-    def take(self, count: int, turn: int, *, urgent: bool = False, alone: bool = False) -> Taken:
+    def take(
+        self,
+        count: int,
+        turn: int,
+        *,
+        urgent: bool = False,
+        alone: bool = False,
+        apart: timedelta | None = None,
+    ) -> Taken:
         """Claim up to ``count`` due messages and prepare them; none while the breaker is open.
 
         :param urgent: take account mail only.
         :param alone: nothing is in hand, so that a message may be taken which may be what its last
             workers died of.
+        :param apart: how long such messages are put off where they may not be taken, so that other
+            mail is found instead; None leaves them where they are.
         """
         self._sweep()
 
@@ -108,7 +118,7 @@ class Intake:
                 urgent=urgent,
                 transport=self._transport,
             )
-            return self._sort(session, claims, alone=alone)
+            return self._sort(session, claims, alone=alone, apart=apart)
 
         now = lease_clock()
         found = self._database.transact(work)
@@ -185,7 +195,9 @@ class Intake:
 
         self._database.transact(work)
 
-    def _sort(self, session: Session, claims: Sequence[Claim], *, alone: bool) -> _Sorted:
+    def _sort(
+        self, session: Session, claims: Sequence[Claim], *, alone: bool, apart: timedelta | None
+    ) -> _Sorted:
         """Give up what was claimed again and again by workers that never reported.
 
         They had other mail in hand as well: so that none of it is taken for what they died of, a
@@ -208,6 +220,11 @@ class Intake:
         if suspects and alone:
             outbox.give_back(session, [*suspects[1:], *kept])
             return _Sorted(suspects[:1], settled, suspects=True)
+        if apart is not None:
+            for claim in suspects:
+                # As it was: nothing has come of it since its last worker was gone.
+                outbox.release(session, claim, reason="lease_expired", delay=apart, counts=False)
+            return _Sorted(kept, settled, suspects=False)
         outbox.give_back(session, suspects)
         return _Sorted(kept, settled, suspects=bool(suspects))
 

@@ -26,6 +26,7 @@ from flask_courier.delivery.intake import Intake, Outlook, Taken
 from flask_courier.delivery.ledger import Ledger, Recorded
 from flask_courier.delivery.parts import AFTER, DatabaseCall, WorkerParts
 from flask_courier.delivery.recorder import AWAY, Recorder
+from flask_courier.delivery.solitude import Solitude
 from flask_courier.storage.uow import told
 
 logger = logging.getLogger("flask_courier.worker")
@@ -52,7 +53,7 @@ class Worker:
         self._parts = parts
         self._call = call
         self._transport = parts.transport()
-        ledger = Ledger(
+        self._ledger = ledger = Ledger(
             worker=parts.name,
             worker_kind=parts.kind,
             database=parts.database,
@@ -60,7 +61,6 @@ class Worker:
             transport=self._transport.name,
             keeps_mail=self._transport.keeps_mail,
         )
-        self._ledger = ledger
         self._intake = Intake(ledger)
         self._recorder = Recorder(ledger, call)
         self._hands = Hands()
@@ -84,8 +84,8 @@ class Worker:
         self._woken = asyncio.Event()
         self._stopping = False
         self._blocked = False
-        # A message waits that may be what its last workers died of: it is taken alone.
-        self._shy = False
+        # For messages that may be what their last workers died of.
+        self._solitude = Solitude(self._hands, self._carrier.put_back)
         self._shortest = _MOMENT
         #: Asked whether every commit wakes this worker.
         self.hears_commits: Callable[[], bool] = lambda: False
@@ -102,7 +102,8 @@ class Worker:
     async def run(self) -> None:
         """Deliver until :meth:`stop`."""
         keeper = asyncio.create_task(self._keeper.keep_house())
-        logger.info("worker started", extra=self._named("worker_start"))
+        who = {"worker": self._parts.name}
+        logger.info("worker started", extra={"action": "worker_start", **who})
         try:
             while not self._stopping:
                 # Cleared before the look: a commit that comes during it is not missed.
@@ -113,10 +114,7 @@ class Worker:
         finally:
             keeper.cancel()
             await self._hang_up()
-            logger.info("worker stopped", extra=self._named("worker_stop"))
-
-    def _named(self, action: str) -> dict[str, str]:
-        return {"action": action, "worker": self._parts.name}
+            logger.info("worker stopped", extra={"action": "worker_stop", **who})
 
     async def drain(self) -> None:
         """Deliver everything that is due now, and return."""
@@ -145,6 +143,7 @@ class Worker:
         if self._recorder.in_trouble:
             await self._pause(AWAY)
             return True
+        await self._solitude.check()
         look = self._next_look()
         if look is None:
             return False
@@ -163,15 +162,16 @@ class Worker:
         """What to take from the queue now, or None if there is enough in hand."""
         if self._blocked:
             return self._intake.probe
-        alone = not self._hands.claims
-        if self._shy:
-            return partial(self._intake.take, 1, self._turn, alone=True) if alone else None
+        alone, apart = not self._hands.claims, self._solitude.apart
+        take = partial(self._intake.take, turn=self._turn, apart=apart)
+        if self._solitude.is_wanted:
+            return partial(take, 1, alone=True) if alone else None
         room, sessions = self._room - self._hands.ready, self._pace.connections
         if room >= self._room // 2:
-            return partial(self._intake.take, room, self._turn, alone=alone)
+            return partial(take, room, alone=alone)
         # Whatever waits in hand, mail that somebody waits for at a screen goes before it.
         if self._hands.waiting(Lane.ACCOUNT) < sessions:
-            return partial(self._intake.take, sessions, self._turn, urgent=True)
+            return partial(take, sessions, urgent=True)
         return None
 
     def _begin(self, taken: Taken) -> None:
@@ -179,7 +179,7 @@ class Worker:
         if taken.claimed:
             self._shortest = _MOMENT
         self.outcomes += taken.settled
-        self._shy = taken.suspects
+        self._solitude.note(suspects=taken.suspects)
         lease = self._parts.preparer.lease.total_seconds()
         self._hands.take(taken.parcels, taken.at, lease, probe=taken.probing)
         self._start_carriers()

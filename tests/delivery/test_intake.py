@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 
 from flask_courier.core.status import Status
@@ -52,6 +55,36 @@ def test_reported_claims_are_no_poison(site: Site, ledger: Ledger, intake: Intak
     for _ in range(16):
         add_attempt(ledger.database, message["id"], result())
     assert [message["id"]] == [one.claim.id for one in intake.take(10, 0, alone=True).parcels]
+
+
+def suspect_and_another(site: Site) -> tuple[Any, Any]:
+    """Queue a message that two claims never reported on, and one that was never claimed."""
+    queue_own(site)
+    update(site, "courier_message", claims=2)
+    [suspect] = site.rows("courier_message")
+    queue_own(site)
+    [other] = [one["id"] for one in site.rows("courier_message") if one["id"] != suspect["id"]]
+    return suspect["id"], other
+
+
+def test_suspect_beside_others_stays(site: Site, ledger: Ledger, intake: Intake) -> None:
+    """A message that may have killed its workers is left due, as it was, and told of."""
+    suspect, other = suspect_and_another(site)
+    taken = intake.take(10, 0)
+    assert ([other], True) == ([one.claim.id for one in taken.parcels], taken.suspects)
+    assert ("queued", 2) == ((left := row(ledger.database, suspect)).status, left.claims)
+    assert 0.0 == intake.outlook().due
+
+
+def test_suspect_is_put_off(site: Site, ledger: Ledger, intake: Intake) -> None:
+    """Put off, it is as it was, due later, and nobody has to be alone for it."""
+    suspect, other = suspect_and_another(site)
+    taken = intake.take(10, 0, apart=timedelta(seconds=60))
+    assert ([other], False) == ([one.claim.id for one in taken.parcels], taken.suspects)
+    assert ("queued", 2) == ((left := row(ledger.database, suspect)).status, left.claims)
+    due = intake.outlook().due
+    assert due is not None
+    assert 0 < due <= 60
 
 
 def fail(ledger: Ledger, site: Site) -> None:
