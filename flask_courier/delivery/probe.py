@@ -120,7 +120,7 @@ class Probe(SmtpSession):
         heard = None if trouble is Trouble.OUT_OF_STEP else reply
         verdict: Verdict = judge(Phase.MAIL, heard, trouble)
         code = None if reply is None else reply.code
-        return Refusal(Phase.MAIL, verdict.cause, code, self._presentable(text, None))
+        return Refusal(Phase.MAIL, verdict.cause, code, self._discretion.kept(text, None))
 
     def _tls(self) -> ssl.SSLObject | None:
         return self._transport.get_extra_info("ssl_object") if self._transport else None

@@ -9,7 +9,6 @@ answered as a ``SendResult``, never raised.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import socket
 import time
@@ -22,11 +21,12 @@ import aiosmtplib
 
 from flask_courier.core.clock import utc_now
 from flask_courier.core.messages import SendResult
-from flask_courier.core.replies import Phase, Reply, Trouble, printable
+from flask_courier.core.replies import Phase, Reply, Trouble
 from flask_courier.core.reply_table import judge
-from flask_courier.core.smtp_uri import Security, SmtpUri
+from flask_courier.core.smtp_uri import Security
 from flask_courier.delivery.dial import dial
-from flask_courier.delivery.envelope import Envelope, SmtpSettings, without
+from flask_courier.delivery.discretion import Discretion
+from flask_courier.delivery.envelope import Envelope, SmtpSettings
 from flask_courier.delivery.exchange import Exchange, nobody
 from flask_courier.delivery.fault import Fault
 from flask_courier.delivery.tls import not_after, trouble_of, words
@@ -38,8 +38,6 @@ T = TypeVar("T")
 #: Best first. Over TLS the first two are alike; CRAM-MD5 needs a server that keeps passwords in a
 #: form that can be read back, so that few who offer it can check it.
 _MECHANISMS = ("plain", "login", "cram-md5")
-#: Characters of a text that is 2 kB at most in any case.
-_SHORT = 512
 
 
 class SmtpSession:
@@ -47,7 +45,7 @@ class SmtpSession:
 
     def __init__(self, settings: SmtpSettings) -> None:
         self._settings = settings
-        self._hidden = _spellings(settings.uri)
+        self._discretion = Discretion(settings.uri)
         self._socket: socket.socket | None = None
         self._transport: asyncio.Transport | None = None
         self._wire: Wire | None = None
@@ -264,17 +262,11 @@ class SmtpSession:
             tls_cipher=self.tls_cipher,
             code=reply.code if reply else None,
             enhanced_code=reply.enhanced_code if reply else None,
-            text=self._presentable(end.text, envelope),
+            text=self._discretion.kept(end.text, envelope),
             cause=verdict.cause,
             wait=verdict.wait,
             suspect=verdict.suspect,
         )
-
-    def _presentable(self, text: str, envelope: Envelope | None) -> str:
-        if envelope is not None:
-            text = without(text, envelope.unspeakable(len(text)))
-        text = without(text, self._hidden)
-        return text if text.isprintable() and len(text) <= _SHORT else printable(text)
 
 
 class _Timing:
@@ -286,11 +278,3 @@ class _Timing:
 
     def elapsed(self) -> timedelta:
         return timedelta(seconds=time.monotonic() - self._begun)
-
-
-def _spellings(uri: SmtpUri) -> tuple[str, ...]:
-    """The credentials as a server may quote them: plain, and as AUTH sends them (RFC 4616)."""
-    if uri.username is None or uri.password is None:
-        return ()
-    plain = (uri.username, uri.password, f"\0{uri.username}\0{uri.password}")
-    return (*plain, *(base64.b64encode(word.encode()).decode() for word in plain))

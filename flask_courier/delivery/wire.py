@@ -202,7 +202,11 @@ class Wire(asyncio.Protocol):
             self._take_reply(Reply(code, text.decode("utf-8", "replace")))
 
     def _garbled(self, line: bytes) -> None:
-        said = line[:512].decode("utf-8", "replace")
+        if len(line) > LONGEST_LINE:
+            # Not a part of it: what a cut leaves of a token is not masked for certain.
+            self._end(Trouble.OUT_OF_STEP, "the server sent a line without end")
+            return
+        said = line.decode("utf-8", "replace")
         self._end(Trouble.OUT_OF_STEP, f"the server sent what is not an SMTP reply: {said}")
 
     def _take_reply(self, reply: Reply) -> None:
