@@ -25,7 +25,6 @@ _SAMPLE, _STRIDE = 4, 5
 # a reply (RFC 2034 section 4).
 _BREAK = re.compile(r"\s+(?:(?<=\n)[245]\.\d{1,3}\.\d{1,3}\s+)?")
 
-
 #: How a mail of ours says that its body, or a word of its subject, is in base64.
 _BASE64_BODY, _BASE64_WORD = b"Content-Transfer-Encoding: base64\r\n", b"=?utf-8?b?"
 

@@ -87,6 +87,13 @@ class DatabaseThread:
             future.set_result(result)
 
 
+class _Fork(threading.local):
+    """What stands still for the fork that this thread makes; several may fork at once."""
+
+    go_on: threading.Event | None = None
+    paused: DatabaseThread | None = None
+
+
 class EmbeddedWorker:
     """One worker thread per process, started when it is first needed.
 
@@ -113,9 +120,7 @@ class EmbeddedWorker:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._worker: Worker | None = None
         self._call: DatabaseThread | None = None
-        self._paused: DatabaseThread | None = None
-        # One for each fork that is under way: several threads may fork at once.
-        self._go_on: list[threading.Event] = []
+        self._fork = _Fork()
         self._stopped = False
         # Last: with it, other threads of this process take the rest for theirs.
         self._process = os.getpid()
@@ -167,7 +172,7 @@ class EmbeddedWorker:
         self._park()
         call = self._call
         if call is not None and call.pause():
-            self._paused = call
+            self._fork.paused = call
 
     def _park(self) -> None:
         """Stop the loop between two steps, until :meth:`after_fork`."""
@@ -177,16 +182,17 @@ class EmbeddedWorker:
             parked.set()
             go_on.wait(_STOP_TIMEOUT)
 
-        self._go_on.append(go_on)
+        self._fork.go_on = go_on
         if thread is not None and thread.is_alive() and thread is not threading.current_thread():
             self._tell(lambda _worker: stand_still())
             parked.wait(_PARK_TIMEOUT)
 
     def after_fork(self) -> None:
-        """In the parent: everything goes on."""
-        while self._go_on:
-            self._go_on.pop().set()
-        paused, self._paused = self._paused, None
+        """In the parent: what stood still for this thread's fork goes on."""
+        go_on, self._fork.go_on = self._fork.go_on, None
+        if go_on is not None:
+            go_on.set()
+        paused, self._fork.paused = self._fork.paused, None
         if paused is not None:
             paused.go_on()
 

@@ -7,6 +7,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -579,6 +580,71 @@ def test_fork_pauses_the_worker(threaded: MakeSite) -> None:
     assert [("queued", None)] == states(site)
     embedded(site).after_fork()
     eventually([("sent", None)], lambda: states(site))
+
+
+@contextmanager
+def forking_elsewhere(worker: EmbeddedWorker) -> Iterator[None]:
+    """Be between the hooks of a fork in another thread."""
+    inside, over = threading.Event(), threading.Event()
+
+    def fork() -> None:
+        worker.before_fork()
+        inside.set()
+        over.wait(20)
+        worker.after_fork()
+
+    with in_thread(fork):
+        try:
+            assert inside.wait(20)
+            yield
+        finally:
+            over.set()
+
+
+def test_fork_that_could_not_wait_ends_no_other_pause(
+    threaded: MakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fork that did not get the database thread to pause leaves the pause to who has it."""
+    site = threaded()
+    site.client.get("/")
+    worker = embedded(site)
+    call = worker._call
+    assert call is not None
+    working, released = threading.Event(), threading.Event()
+
+    def work() -> None:
+        working.set()
+        released.wait(20)
+
+    call._jobs.put((Future(), work, ()))
+    assert working.wait(20)
+    with monkeypatch.context() as patch:
+        patch.setattr(thread, "_STOP_TIMEOUT", 0.01)
+        worker.before_fork()
+    released.set()
+    with forking_elsewhere(worker):
+        worker.after_fork()
+    queue_own(site)
+    eventually([("sent", None)], lambda: states(site))
+
+
+def test_fork_lets_nothing_go_on_for_another(
+    threaded: MakeSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop stands still until the fork that stopped it is over, though another one is."""
+    site = threaded()
+    site.client.get("/")
+    worker, went_on = embedded(site), threading.Event()
+    with forking_elsewhere(worker):
+        # It waits neither for the database thread, which is the other's, nor for the loop.
+        monkeypatch.setattr(worker, "_call", None)
+        monkeypatch.setattr(thread, "_PARK_TIMEOUT", 0.01)
+        worker.before_fork()
+        worker.after_fork()
+        worker._tell(lambda _worker: went_on.set())
+        assert not went_on.wait(0.1)
+    monkeypatch.undo()
+    assert went_on.wait(20)
 
 
 def test_child_starts_anew(threaded: MakeSite) -> None:
