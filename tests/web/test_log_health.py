@@ -15,6 +15,7 @@ from flask.testing import FlaskClient
 from flask_wtf import CSRFProtect
 
 from flask_courier.core.config import KEYS, CourierConfig
+from flask_courier.core.ids import new_id
 from flask_courier.state import state_of
 from flask_courier.storage.health import HOUR_CAP
 from flask_courier.testing import form_data
@@ -217,7 +218,8 @@ def test_drawing_has_no_style(refused_site: Site) -> None:
 
 def test_table_says_the_same(refused_site: Site) -> None:
     """A table holds the numbers of the drawing, hour by hour."""
-    hour = f"{datetime.now(timezone.utc):%Y-%m-%d %H}:00"
+    [message] = refused_site.rows("courier_message")
+    hour = f"{message['created_at']:%Y-%m-%d %H}:00"
     assert "Hour (UTC) Accepted Put off Refused Did not get through All" in page(refused_site)
     assert f"{hour} 0 0 0 1 1 " in page(refused_site)
 
@@ -225,10 +227,13 @@ def test_table_says_the_same(refused_site: Site) -> None:
 def test_busy_hours_are_reckoned(refused_site: Site) -> None:
     """Where only a part was looked at, the page says so."""
     [attempt] = refused_site.rows("courier_attempt")
+    # Of the hour before: this one may have just begun.
+    begin = datetime.now(timezone.utc).replace(minute=0, second=0) - timedelta(hours=1)
+    attempt["message_id"] = new_id(begin)
+    late = begin + timedelta(minutes=50)
     later = [
-        attempt
-        | {"number": n + 2, "started_at": attempt["started_at"] + timedelta(seconds=n - 300)}
-        for n in range(HOUR_CAP + 10)
+        attempt | {"number": number, "started_at": late + timedelta(seconds=number)}
+        for number in range(HOUR_CAP + 10)
     ]
     with refused_site.app.app_context(), refused_site.db.engine.begin() as connection:
         connection.execute(refused_site.db.metadata.tables["courier_attempt"].insert(), later)
