@@ -67,6 +67,11 @@ _WAITING: Mapping[str | None, Outlook] = {
         "There is no template for it here; a newer release of the application may have it.",
         "sender", "Finish the release, or add the template that the error names.",
     ),
+    "template": Outlook(
+        "This mail is waiting: its template fails.",
+        "Its template raised an error, which names the template, the line and what is wrong.",
+        "sender", "Mend the template and release it: what waits is then sent by itself.",
+    ),
     "hourly_budget": Outlook(
         "This mail is waiting for the next hour.",
         "As many mails went out this hour as COURIER_HOURLY_BUDGET allows.",

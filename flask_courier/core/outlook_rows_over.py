@@ -37,7 +37,8 @@ ABANDONED: Mapping[str | None, Outlook] = {
     ),
     "poison": Outlook(
         "This mail was given up: it ended badly whenever it was tried.",
-        "Each attempt ended a connection or a worker. Something in the mail may be the cause.",
+        "Each attempt ended a connection, a worker or in an error. Something in the mail may be "
+        "the cause.",
         "us", "See the attempts and the worker's log before it is tried again.", _RETRY,
     ),
     "deferred": Outlook(
@@ -151,6 +152,11 @@ EXPIRED: Mapping[str | None, Outlook] = {
         "This mail was not sent in time: its template did not come.",
         f"{_LATE} No release with its template came.", "sender", "Add the template. " + _NEW,
         _RESEND,
+    ),
+    "template": Outlook(
+        "This mail was not sent in time: its template failed.",
+        f"{_LATE} The error names the template, the line and what is wrong.", "sender",
+        "Mend the template. " + _NEW, _RESEND,
     ),
     "hourly_budget": Outlook(
         "This mail was not sent in time: the mails of that hour were used up.",

@@ -36,6 +36,7 @@ from flask_courier.core.status import Status
 from flask_courier.core.tokens import KeyRing, Purpose
 from flask_courier.delivery.budget import HourlyBudget
 from flask_courier.delivery.render import UnknownKind, render
+from flask_courier.delivery.template_failure import TemplateFailed
 from flask_courier.storage import contents, dialect, outbox, seeds, tokens
 from flask_courier.storage.uow import Session
 
@@ -43,8 +44,8 @@ logger = logging.getLogger("flask_courier.worker")
 
 #: How long a worker's claim lasts before another worker may take the message over.
 LEASE = timedelta(seconds=60)
-#: An unknown kind (a newer release queued it) is given back for this long.
-_UNKNOWN_KIND_WAIT = timedelta(seconds=30)
+#: A mail that only another release of the application can make is given back for this long.
+_RELEASE_WAIT = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class Batch:
     parcels: list[Parcel]
     #: How often each status was reached without an attempt.
     settled: Counter[Status]
+    #: Whether there is one message alone.
+    alone: bool = False
 
 
 #: A mail, and what it carries, if anything.
@@ -98,7 +101,7 @@ class Preparer:
             in the end asks the database whether they were.
         :raises outbox.LeaseLost: if they were not: nothing may be committed.
         """
-        batch = Batch([], Counter())
+        batch = Batch([], Counter(), alone=len(claims) == 1)
         again = [claim for claim in claims if claim.prepared_at is not None]
         # A transaction begins with its write.
         asked = (again or claims[:1]) if fresh else claims
@@ -207,12 +210,13 @@ class Preparer:
         try:
             rendered = self._render(claim, draft)
         except UnknownKind as error:
-            _warn(claim, error)
-            tokens.drop(session, [claim.id])
-            wait, words = _UNKNOWN_KIND_WAIT, str(error)
-            outbox.release(
-                session, claim, reason="unknown_kind", delay=wait, error=words, counts=False
-            )
+            _wait(session, claim, "unknown_kind", error)
+            return None
+        except TemplateFailed as error:
+            if not error.own and not batch.alone:
+                # What it called may have left the application's session unusable for the others.
+                raise
+            _wait(session, claim, "template", error)
             return None
         except RenderError as error:
             _warn(claim, error)
@@ -258,6 +262,15 @@ class Preparer:
 def _parcel(mail: outbox.Prepared, credentials: Credentials | None, date: datetime) -> Parcel:
     return Parcel(
         mail.recipient, mail.rendered, date, mail.message_id_header, credentials, mail.claim
+    )
+
+
+def _wait(session: Session, claim: Claim, reason: str, error: RenderError) -> None:
+    """Give back what another release of the application can send."""
+    _warn(claim, error)
+    tokens.drop(session, [claim.id])
+    outbox.release(
+        session, claim, reason=reason, delay=_RELEASE_WAIT, error=str(error), counts=False
     )
 
 

@@ -10,6 +10,7 @@ import jinja2
 from flask_courier.catalogues import Words
 from flask_courier.core.errors import RenderError
 from flask_courier.core.messages import Rendered, marks
+from flask_courier.delivery.template_failure import failure
 
 #: RFC 5322 section 2.1.1: no line of a mail is longer.
 SUBJECT_LIMIT = 998
@@ -38,6 +39,7 @@ def render(
         for the token in ``not_me_link`` (behind ``not_me_prefix``); None for a mail without any.
     :param with_code: False for a flow that has no page to type a code on.
     :raises UnknownKind: if there is no such template.
+    :raises TemplateFailed: if one cannot be read, or raised.
     :raises RenderError: if a part shows the reader neither link nor code, or the subject is empty.
     """
     values: dict[str, Any] = {
@@ -105,19 +107,20 @@ def _is_unicode(text: str) -> bool:
 
 def _optional(environment: jinja2.Environment, name: str, values: Mapping[str, Any]) -> str | None:
     try:
-        template = environment.get_template(name)
+        return _part(environment, name, values)
     except jinja2.TemplateNotFound:
         return None
-    return _rendered(template, values)
 
 
 def _part(environment: jinja2.Environment, name: str, values: Mapping[str, Any]) -> str:
-    return _rendered(environment.get_template(name), values)
-
-
-def _rendered(template: jinja2.Template, values: Mapping[str, Any]) -> str:
     """What ``template.render`` answers, without one copy of all globals for every part."""
     try:
+        template = environment.get_template(name)
+    except jinja2.TemplateNotFound:
+        raise
+    except Exception as error:  # noqa: BLE001 - not UTF-8, for instance
+        raise failure(environment, name, error) from None
+    try:
         return "".join(template.root_render_func(template.new_context(dict(values), shared=True)))
-    except Exception:  # noqa: BLE001 - told in terms of the template, and raised again
-        template.environment.handle_exception()
+    except Exception as error:  # noqa: BLE001 - a template may raise anything
+        raise failure(environment, name, error) from None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import jinja2
 import pytest
 
@@ -9,6 +12,7 @@ from flask_courier.catalogues import Catalogues
 from flask_courier.core.errors import RenderError
 from flask_courier.core.messages import Rendered
 from flask_courier.delivery.render import UnknownKind, render
+from flask_courier.delivery.template_failure import TemplateFailed
 from tests.delivery.parcels import CODE_MARK, PLACEHOLDER, TOKEN_MARK
 
 WORDS = Catalogues().words()
@@ -116,7 +120,75 @@ def test_endless_subject() -> None:
     )
 
 
-def test_template_that_includes_what_is_missing() -> None:
+SECRET = "ada@example.com"
+
+
+def failed(source: str, part: str = "m.txt", **context: Any) -> str:
+    """What is said of ``m`` with this source."""
+    own = {"m.txt": "", "m.html": "", "parent.txt": "\n\n{{ nobody.name }}", part: source}
+    environment = jinja2.Environment(
+        loader=jinja2.DictLoader({**GOOD, **own}),
+        autoescape=jinja2.select_autoescape(),
+        undefined=jinja2.StrictUndefined,
+    )
+    with pytest.raises(TemplateFailed) as caught:
+        render(environment, "m", {"name": "Ada", **context}, words=WORDS)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("a\nb\n{{ context.nothing.here }}", "line 3: 'context' is undefined"),
+        ("{{ name.nothing.here }}", "line 1: 'str object' has no attribute 'nothing'"),
+        ("a\n{% if %}", "line 2: Expected an expression, got 'end of statement block'"),
+        ("{{ name|upcase }}", "line 1: No filter named 'upcase'."),
+        ("\n{{ 1 / 0 }}", "line 2: ZeroDivisionError"),
+        ("{{ name + 1 }}", "line 1: TypeError"),
+        ("{% include 'absent.txt' %}", "line 1: there is no template 'absent.txt'"),
+    ],
+)
+def test_template_that_raises(source: str, told: str) -> None:
+    """What a template raises names the template, the line, and what is wrong."""
+    assert f"the template m.txt, {told}" == failed(source)
+
+
+def test_template_that_extends_one_that_raises() -> None:
+    """Of templates that stand in one another, the one that raised is named."""
+    assert "the template parent.txt, line 3: 'nobody' is undefined" == failed(
+        "{% extends 'parent.txt' %}"
+    )
+
+
+def test_html_template_that_includes_what_is_missing() -> None:
     """An HTML template that includes a missing one is an error, not a mail without HTML."""
-    with pytest.raises(jinja2.TemplateNotFound):
-        rendered({"m.html": "{% include 'absent.html' %}"})
+    said = failed("{% include 'absent.html' %}", "m.html")
+    assert "the template m.html, line 1: there is no template 'absent.html'" == said
+
+
+def test_template_that_is_no_text(tmp_path: Path) -> None:
+    """A template that is not in UTF-8 is named with the type of the error."""
+    (tmp_path / "m.subject.txt").write_bytes(b"Gr\xfc\xdfe")
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(tmp_path))  # noqa: S701 - it is never rendered
+    with pytest.raises(TemplateFailed) as caught:
+        render(environment, "m", {}, words=WORDS)
+    assert "the template m.subject.txt: UnicodeDecodeError" == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "value"),
+    [
+        ("{{ {}[value].x }}", SECRET),
+        ("{{ {}[value].x }}", "o'neil@example.com"),
+        ("{{ {}[value].x }}", "o'neil\"@example.com"),
+        ("{{ {}[value].x }}", 48151623),
+        ("{% include value %}", SECRET),
+        ("{{ value / 2 }}", SECRET),
+        ("{{ value.x.y }}", {"x y object": SECRET}),
+    ],
+)
+def test_template_that_raises_names_no_value(source: str, value: Any) -> None:
+    """No value of the context is said, whatever is raised over it."""
+    said = failed(source, value=value)
+    assert said.startswith("the template m.txt, line 1: ")
+    assert not any(word in said for word in ("@", "neil", "48151623"))

@@ -12,6 +12,8 @@ import jinja2
 import pytest
 import sqlalchemy as sa
 
+from flask_courier import SQLAlchemyAccounts
+from flask_courier.core.accounts import AccountState
 from flask_courier.core.causes import CAUSES
 from tests.databases import IMPATIENT, every_database, locked
 from tests.delivery.mails import (
@@ -101,15 +103,28 @@ def test_mail_arrives_after_an_outage(sites: MakeSite) -> None:
             assert ["Hello"] == [mail["Subject"] for mail in server.wait_for(1)]
 
 
-def test_long_outage_is_no_poison(sites: MakeSite) -> None:
+class FaultyAccounts(SQLAlchemyAccounts):
+    """An account store of the application's own that can have a fault in it."""
+
+    faulty = True
+
+    def state(self, account: Any) -> AccountState:
+        """Fail, or answer."""
+        if self.faulty:
+            raise ZeroDivisionError(account.email)
+        return super().state(account)
+
+
+def test_long_outage_is_no_poison(sites: MakeSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """After many faults of the transport, one unforeseen failure does not abandon a message."""
+    monkeypatch.setattr(FaultyAccounts, "faulty", False)
     with closed_port() as port:
-        site = sites(COURIER_SMTP_URI=OUTAGE.format(port))
-        site.app.jinja_env.globals["divisor"] = divisor = {"value": 1}
-        queue_own(site, text="{{ 1 / divisor.value }}")
+        site = sites(COURIER_SMTP_URI=OUTAGE.format(port), accounts=FaultyAccounts)
+        site.add_user()
+        queue_recovery(site)
         for _ in range(6):
             deliver_again(site)
-        divisor["value"] = 0
+        monkeypatch.setattr(FaultyAccounts, "faulty", True)
         forget_texts(site)
         deliver_again(site)
     assert [("queued", "failed")] == states(site)
@@ -267,28 +282,66 @@ def test_failing_template_stops_nobody_else(site: Site) -> None:
     queue_own(site, text="{{ 1 / 0 }}")
     queue_own(site)
     assert {"sent": 1} == site.deliver()
-    assert [("queued", "failed"), ("sent", None)] == states(site)
+    assert [("queued", "template"), ("sent", None)] == states(site)
 
 
 @every_database
 def test_failing_statement_of_a_template_stops_nobody_else(site: Site) -> None:
     """A mail whose template runs a statement that the database refuses is given back alone."""
     site.app.jinja_env.globals["price"] = lambda: site.db.session.execute(sa.text("SELECT nosuch"))
+    site.app.jinja_env.globals["rate"] = lambda: site.db.session.scalar(sa.text("SELECT 1"))
     queue_own(site, text="{{ price() }}")
-    queue_own(site)
+    queue_own(site, text="{{ rate() }}")
     assert {"sent": 1} == site.deliver()
-    assert [("queued", "failed"), ("sent", None)] == states(site)
+    assert [("queued", "template"), ("sent", None)] == states(site)
 
 
-def test_poison_is_given_up(site: Site) -> None:
-    """A mail that raises each time is given up at the fifth."""
-    queue_own(site, text="{{ 1 / 0 }}")
+def test_poison_is_given_up(sites: MakeSite) -> None:
+    """A mail whose preparation raises each time is given up at the fifth."""
+    site = sites(accounts=FaultyAccounts)
+    site.add_user()
+    queue_recovery(site)
     seen = []
     for _ in range(5):
         deliver_again(site)
         seen += states(site)
     assert [("queued", "failed")] * 4 + [("abandoned", "poison")] == seen
     assert "ZeroDivisionError" == only(site)["last_error"]
+
+
+@pytest.mark.parametrize("source", ["{{ context.nothing.here }}", "{% if %}", "{{ 1 / 0 }}"])
+def test_failing_template_waits_for_a_release_that_mends_it(
+    sites: MakeSite, database_url: str, source: str
+) -> None:
+    """However often a template raised, a release with a sound one sends the mail."""
+    broken, mended = sites(), sites(database_url)
+    broken.add_user()
+    override(broken, "courier/mail/recovery.txt", source)
+    queue_recovery(broken)
+    for _ in range(6):
+        assert {} == deliver_again(broken)
+    assert ([("queued", "template")], []) == (states(broken), broken.rows("courier_token"))
+    assert 0 == only(broken)["claims"], "a faulty release's claims would make it poison"
+    assert {"sent": 1} == deliver_again(mended)
+
+
+def test_failing_template_is_named(site: Site) -> None:
+    """The delivery log says which template failed, on which line, and over what."""
+    site.add_user()
+    override(site, "courier/mail/recovery.txt", "a\nb\n{{ context.nothing.here }}")
+    queue_recovery(site)
+    site.deliver()
+    said = "the template courier/mail/recovery.txt, line 3: 'context' is undefined"
+    assert said == only(site)["last_error"]
+
+
+def test_failing_template_that_is_never_mended(site: Site) -> None:
+    """Without a release that mends the template, the mail expires, and says why."""
+    queue_own(site, text="{{ 1 / 0 }}")
+    site.deliver()
+    update(site, "courier_message", expires_at=LONG_AGO)
+    deliver_again(site)
+    assert [("expired", "template")] == states(site)
 
 
 def test_unusable_template_is_given_up_at_once(sites: MakeSite) -> None:
@@ -470,11 +523,13 @@ def test_account_mail_goes_first(sites: MakeSite) -> None:
 def test_log_names_no_address(site: Site, caplog: pytest.LogCaptureFixture, breakage: str) -> None:
     """What the worker logs of a failure, its SQL included, names no address."""
     if breakage == "template":
-        queue_own(site, "secret.person@example.com", text="{{ 1 / 0 }}")
+        site.app.jinja_env.globals["refuse"] = [].index
+        queue_own(site, "secret.person@example.com", text="{{ refuse(address) }}")
     else:
         queue_recovery(site, "secret.person@example.com")
         with site.app.app_context(), site.db.engine.begin() as connection:
             connection.exec_driver_sql('DROP TABLE "user"')
     site.deliver()
-    assert "a message could not be handled" in caplog.text
+    expected = {"template": "no mail can be made", "table": "a message could not be handled"}
+    assert expected[breakage] in caplog.text
     assert "secret.person" not in caplog.text

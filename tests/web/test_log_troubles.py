@@ -101,6 +101,8 @@ def test_reason_of_a_newer_release(open_site: Site) -> None:
         ("queued", "operator_fault", "This mail is waiting until somebody changes a setting."),
         ("queued", "transport_fault", "which says nothing of this mail"),
         ("queued", "lease_expired", "The worker that had it is gone."),
+        ("queued", "template", "Mend the template and release it"),
+        ("expired", "template", "not sent in time: its template failed."),
         ("abandoned", "poison", "Something in the mail may be the cause."),
         ("abandoned", "operator_fault", "It was tried once, as a test"),
         ("expired", "operator_fault", "not sent in time: a setting had to be changed first."),

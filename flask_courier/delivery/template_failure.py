@@ -1,0 +1,73 @@
+"""What a template raised, in words for whoever mends it: which template, which line, what."""
+
+from __future__ import annotations
+
+import re
+from types import TracebackType
+
+import jinja2
+
+from flask_courier.core.errors import RenderError
+
+
+class TemplateFailed(RenderError):
+    """A template raised; a corrected release of the application can make the mail.
+
+    :param own: whether Jinja raised it, and nothing that the template called: nothing else has
+        been touched, then.
+    """
+
+    def __init__(self, words: str, *, own: bool) -> None:
+        super().__init__(words)
+        self.own = own
+
+
+def failure(environment: jinja2.Environment, name: str, error: Exception) -> TemplateFailed:
+    """What ``error`` says of the template ``name``, or of the one in it that raised.
+
+    No value of the context is in it: that may be a token or an address.
+    """
+    own = isinstance(error, jinja2.TemplateError)
+    if isinstance(error, jinja2.TemplateSyntaxError):
+        # Nothing has run yet, so that it speaks of the source alone.
+        found, line, words = error.name or name, error.lineno, error.message or "cannot be read"
+    else:
+        found, line = _place(error.__traceback__) or (name, 0)
+        words = _words(error, _source(environment, found)) if own else type(error).__name__
+    place = f"the template {found}, line {line}" if line else f"the template {found}"
+    return TemplateFailed(f"{place}: {words}", own=own)
+
+
+def _place(step: TracebackType | None) -> tuple[str, int] | None:
+    """The innermost template and its line; by the marks that Jinja's own tracebacks go by."""
+    found = None
+    while step is not None:
+        template = step.tb_frame.f_globals.get("__jinja_template__")
+        if isinstance(template, jinja2.Template) and template.name is not None:
+            found = template.name, template.get_corresponding_lineno(step.tb_lineno)
+        step = step.tb_next
+    return found
+
+
+def _words(error: Exception, source: str) -> str:
+    """What Jinja says, if every name and number in it is one that the template itself writes."""
+    words = str(error)
+    if isinstance(error, jinja2.TemplateNotFound):
+        words = f"there is no template '{error.name}'"
+    named = [name or number for name, number in re.findall(r"'([^']*)'|(\d+)", words)]
+    # {{ prices[address] }} names the address. Other quotes could hide where a name ends.
+    if '"' in words or "\\" in words or words.count("'") % 2:
+        return type(error).__name__
+    strange = [word for word in named if word not in source and not _is_type(word)]
+    return type(error).__name__ if strange else words
+
+
+def _is_type(word: str) -> bool:
+    return word == "None" or re.fullmatch(r"[\w.]+ object", word) is not None
+
+
+def _source(environment: jinja2.Environment, name: str) -> str:
+    try:
+        return environment.loader.get_source(environment, name)[0] if environment.loader else ""
+    except Exception:  # noqa: BLE001 - compiled templates have none: then nothing is quoted
+        return ""
