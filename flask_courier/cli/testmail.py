@@ -6,7 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import click
@@ -18,6 +18,7 @@ from flask_courier.core.accounts import normalise_address
 from flask_courier.core.causes import CAUSES
 from flask_courier.core.errors import AddressError
 from flask_courier.core.messages import Claim, Lane, NewMessage, Parcel, SendResult
+from flask_courier.core.outlook_rows import OUTLOOKS
 from flask_courier.core.replies import Outcome
 from flask_courier.core.retry import Decision
 from flask_courier.core.status import Status
@@ -47,6 +48,9 @@ _HEADLINES = {
     Outcome.OPERATOR_FAULT: "The mail did not get through, and will not until something changes.",
     Outcome.UNKNOWN: "The connection broke at the end: the mail may or may not have arrived.",
 }
+#: With ``log:``, where no SMTP server says anything.
+_STAYED_HEADLINE = "Nothing left this machine: the mail is in the delivery log."
+_STAYED = OUTLOOKS[Status.SENT, "stayed"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ def test(*, address: str, as_json: bool) -> None:
     """Send a test mail to ADDRESS, from this process and at once; say what the server answered.
 
     Tried once, whatever waits in the queue. Ends with 0 if the server accepted it, otherwise
-    with 3. "Accepted" says that the server has it, not that it reached the mailbox.
+    with 3. "Accepted" says that the server has it, not that it reached the mailbox. With 'log:',
+    nothing leaves this machine: the mail is in the delivery log.
     """
     try:
         recipient = normalise_address(address)
@@ -94,10 +99,14 @@ def test(*, address: str, as_json: bool) -> None:
         raise
     database.transact(lambda session: _record(session, parts, transport, parcel.claim, result))
     report = _report(parcel.claim, result)
+    headline = _HEADLINES[result.outcome]
+    if transport.keeps_mail:
+        headline = _STAYED_HEADLINE
+        report = replace(report, meaning=_STAYED.meaning, advice=_STAYED.step)
     if as_json:
         output.echo_json(report)
     else:
-        click.echo(_page(report))
+        click.echo(_page(headline, report))
     if result.outcome is not Outcome.ACCEPTED:
         click.get_current_context().exit(UNREACHABLE)
 
@@ -182,8 +191,8 @@ def _report(claim: Claim, result: SendResult) -> Report:
     )
 
 
-def _page(report: Report) -> str:
-    lines = [_HEADLINES[report.outcome]]
+def _page(headline: str, report: Report) -> str:
+    lines = [headline]
     lines += [text for text in (report.meaning, report.advice) if text]
     known = {
         "at": report.phase,

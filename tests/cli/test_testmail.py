@@ -82,10 +82,17 @@ def test_a_good_test_closes_the_breaker(sites: Callable[..., Site]) -> None:
 
 
 def test_without_a_server(site: Site) -> None:
-    """``log:`` keeps the mail here, and says so."""
+    """``log:`` keeps the mail here: it says so first, and speaks of no SMTP server."""
     code, output = run(site, "test", ADA)
     assert 0 == code
-    assert "nothing left this machine" in output
+    assert output.startswith("Nothing left this machine: the mail is in the delivery log.\n")
+    assert "SMTP server" not in output
+
+
+def test_without_a_server_as_json(site: Site) -> None:
+    """With ``log:``, the meaning in the JSON speaks of no SMTP server either."""
+    code, told = run_json(site, "test", ADA)
+    assert (0, "COURIER_SMTP_URI is log:, so nothing leaves.") == (code, told["meaning"])
 
 
 @pytest.mark.parametrize("address", ["ada", "ada@", "a@b@c.example", "ada@example.com\nBcc: x"])
