@@ -13,6 +13,7 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_courier.calls import Calls
+from flask_courier.cli.group import told_by_commands
 from flask_courier.core.accounts import AccountStore
 from flask_courier.core.config import SECRET_KEY_BYTES, WorkerMode, from_mapping
 from flask_courier.core.errors import ConfigError, SetupError
@@ -73,6 +74,7 @@ class Courier(HookDecorators, Calls):
         if app is not None:
             self.init_app(app, db)
 
+    @told_by_commands()
     def init_app(self, app: Flask, db: SQLAlchemy | None = None) -> None:
         """Set ``app`` up: tables on ``db``'s metadata, routes, the ``flask courier`` commands.
 

@@ -26,7 +26,8 @@ _NARROWEST = 48
 def check(ctx: click.Context, *, as_json: bool) -> None:
     """Say whether mail would go out, what is wrong, and what to do. Sends nothing.
 
-    Ends with 0 if nothing failed, 1 if something did, and 3 if the database is out of reach.
+    Ends with 0 if nothing failed, 1 if something did, 3 if the database is out of reach, and 4
+    if the configuration cannot work.
     """
     # 100 ms for the DNS library, and every start of the application imports the commands.
     from flask_courier.delivery import check as checks  # noqa: PLC0415

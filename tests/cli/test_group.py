@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
+from flask.cli import FlaskGroup
 
+from flask_courier import ConfigError
 from flask_courier.cli import courier_commands
 from tests.cli.commands import NOBODY, run
 from tests.databases import every_database
-from tests.site import Site
+from tests.site import Site, make_site
 
 COMMANDS = {
     "worker": ("--once",),
@@ -95,3 +99,34 @@ def test_database_that_stays_locked(sites: Callable[..., Site], tmp_path: Path) 
     finally:
         blocker.close()
     assert (3, "flask courier: another transaction was") == (code, output[:38])
+
+
+def run_unstartable(*arguments: str) -> Result:
+    """``flask …`` of an application whose configuration cannot work, in two ways."""
+    flask = FlaskGroup(
+        create_app=lambda: make_site("sqlite://", SECRET_KEY="short", COURIER_CODE_DIGITS=2).app
+    )
+    return CliRunner().invoke(flask, arguments)
+
+
+@pytest.mark.parametrize("name", ["check", *COMMANDS])
+def test_configuration_that_cannot_work(name: str) -> None:
+    """Every problem is told, as other errors of a command line are, and the end is 4."""
+    result = run_unstartable("courier", name)
+    first, *problems = result.output.splitlines()
+    assert (4, "Error: flask_courier cannot start:") == (result.exit_code, first)
+    assert ["SECRET_KEY", "COURIER_CODE_DIGITS"] == [problem.split()[1] for problem in problems]
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in ("check", *COMMANDS))])
+def test_help_tells_of_configuration_that_cannot_work(site: Site, command: tuple[str, ...]) -> None:
+    """Each command says how it ends if the configuration cannot work."""
+    _, output = run(site, *command, "--help")
+    assert re.search("4 (if )?the configuration cannot work", " ".join(output.split()))
+
+
+def test_configuration_that_cannot_work_elsewhere() -> None:
+    """Outside a command line it is no error of one."""
+    with pytest.raises(ConfigError) as caught:
+        make_site("sqlite://", SECRET_KEY="short")
+    assert ConfigError is caught.type
