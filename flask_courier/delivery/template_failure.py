@@ -69,5 +69,6 @@ def _is_type(word: str) -> bool:
 def _source(environment: jinja2.Environment, name: str) -> str:
     try:
         return environment.loader.get_source(environment, name)[0] if environment.loader else ""
-    except Exception:  # noqa: BLE001 - compiled templates have none: then nothing is quoted
+    except (RuntimeError, ValueError, OSError, jinja2.TemplateNotFound):
+        # A loader of compiled templates has none: then nothing is quoted.
         return ""
