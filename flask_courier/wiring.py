@@ -36,7 +36,8 @@ from flask_courier.flows.challenges import MAILED
 from flask_courier.flows.email_change import EMAIL_UNDO
 from flask_courier.flows.not_me import NOT_ME
 from flask_courier.flows.prepare import prepare
-from flask_courier.state import EXTENSION, CourierState, Hooks
+from flask_courier.flows.samples import samples
+from flask_courier.state import EXTENSION, CourierState, Hooks, state_of
 from flask_courier.storage import engines
 from flask_courier.storage.models import attach
 from flask_courier.storage.quickstart import QuickstartBase
@@ -94,7 +95,7 @@ def set_up(
         quickstart=quickstart,
         hooks=hooks,
         source=_source(config),
-        check=SoonCheck(partial(_check, config, database, transport().name)),
+        check=SoonCheck(partial(_check, app)),
         recorders=recorders,
     )
     _register(app, config, host)
@@ -163,13 +164,22 @@ def _preparer(app: Flask, settings: Settings, catalogues: Catalogues) -> Prepare
     )
 
 
-def _check(
-    config: CourierConfig, database: Database, name: str, note: Callable[[Step], None]
-) -> None:
+def _check(app: Flask, note: Callable[[Step], None]) -> None:
     # 100 ms for the DNS library, which nothing else of an application needs.
     from flask_courier.delivery import check  # noqa: PLC0415
 
-    check.steps(check.Subject(config, database, name, patience=check_soon.PATIENCE), note)
+    state = state_of(app)
+    subject = check.Subject(
+        state.config,
+        state.database,
+        state.transport,
+        state.worker_parts("check").preparer,
+        samples(state.flows),
+        patience=check_soon.PATIENCE,
+    )
+    # In a thread of its own: a template may ask for the application.
+    with app.app_context():
+        check.steps(subject, note)
 
 
 def _transport(config: CourierConfig, keys: KeyRing) -> Callable[[], Transport]:

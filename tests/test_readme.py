@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 
 from flask_courier.cli import courier_commands
-from flask_courier.cli.group import DONE, NOT_POSSIBLE, UNREACHABLE
+from flask_courier.cli.group import DONE, NOT_CONFIGURED, NOT_POSSIBLE, UNREACHABLE
 from flask_courier.core.config import KEYS, CourierConfig, Key
 from flask_courier.core.smtp_uri import parse_smtp_uri
 from tests.readme import (
@@ -186,8 +186,8 @@ def test_exit_codes_are_those_of_the_commands() -> None:
     """The numbers that the README gives commands to end with are theirs."""
     said = README.split("## The command line")[1].split("|")[0]
 
-    assert ["0", "1", "2", "3"] == re.findall(r"\b\d\b", said)
-    assert (0, 1, 3) == (DONE, NOT_POSSIBLE, UNREACHABLE)
+    assert ["0", "1", "2", "3", "4"] == re.findall(r"\b\d\b", said)
+    assert (0, 1, 3, 4) == (DONE, NOT_POSSIBLE, UNREACHABLE, NOT_CONFIGURED)
 
 
 PROVIDER_URIS = re.findall(r"^\| [^|]+ \| `(smtps?://[^`]+)` \|$", README, re.MULTILINE)

@@ -11,6 +11,7 @@ import click
 from flask_courier.cli import output
 from flask_courier.cli.group import DONE, NOT_POSSIBLE, UNREACHABLE
 from flask_courier.core.steps import State, Step
+from flask_courier.flows.samples import samples
 from flask_courier.state import current_state
 
 _COLOURS = {State.OK: "green", State.WARNING: "yellow", State.FAILED: "red"}
@@ -33,7 +34,8 @@ def check(ctx: click.Context, *, as_json: bool) -> None:
     from flask_courier.delivery import check as checks  # noqa: PLC0415
 
     state = current_state()
-    subject = checks.Subject(state.config, state.database, state.transport)
+    preparer, mails = state.worker_parts("check").preparer, samples(state.flows)
+    subject = checks.Subject(state.config, state.database, state.transport, preparer, mails)
     steps = checks.steps(subject, _say_nothing if as_json else _say)
     failed = {step.name for step in steps if step.state is State.FAILED}
     if as_json:

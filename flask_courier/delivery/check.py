@@ -7,20 +7,22 @@ as the sender closes the transport's breaker, as a person who has mended somethi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import dns.resolver
 
 from flask_courier.core.clock import utc_now
 from flask_courier.core.config import CourierConfig
+from flask_courier.core.messages import Claim, Draft
 from flask_courier.core.smtp_uri import Security, SmtpUri
 from flask_courier.core.steps import State, Step
 from flask_courier.core.urls import is_cleartext
-from flask_courier.delivery import check_database, check_dns
+from flask_courier.delivery import check_database, check_dns, check_templates
 from flask_courier.delivery.check_smtp import NAMES as SMTP_NAMES
 from flask_courier.delivery.check_smtp import PATIENCE, SmtpCheck
 from flask_courier.delivery.envelope import Timeouts
+from flask_courier.delivery.prepare import Preparer
 from flask_courier.delivery.settings import smtp_settings
 from flask_courier.storage.uow import Database
 
@@ -40,6 +42,9 @@ class Subject:
     database: Database
     #: What the transport's rows are called.
     transport: str
+    preparer: Preparer
+    #: A mail of each kind of our own.
+    samples: Sequence[tuple[Claim, Draft]]
     #: Who is asked for DNS records; None for the resolver of this machine.
     resolver: dns.resolver.Resolver | None = None
     patience: Timeouts = PATIENCE
@@ -65,6 +70,7 @@ def steps(subject: Subject, note: Callable[[Step], None] = lambda _step: None) -
     config, uri = subject.config, subject.config.smtp_uri
     take(_configuration(config))
     take(_public_url(config))
+    take(check_templates.look(subject.preparer, subject.samples))
     take_all(check_database.look(subject.database, config.worker))
     failed = {step.name for step in taken if step.state is State.FAILED}
     works = False

@@ -208,7 +208,7 @@ class Preparer:
             batch.settled[Status.SUPPRESSED] += 1
             return None
         try:
-            rendered = self._render(claim, draft)
+            rendered = self.rendered(claim, draft)
         except UnknownKind as error:
             _wait(session, claim, "unknown_kind", error)
             return None
@@ -229,7 +229,11 @@ class Preparer:
         mail = outbox.Prepared(claim, draft.recipient, draft.account_ref, header, rendered)
         return mail, draft.credentials
 
-    def _render(self, claim: Claim, draft: Draft) -> Rendered:
+    def rendered(self, claim: Claim, draft: Draft) -> Rendered:
+        """The mail of ``claim`` as it may be stored.
+
+        :raises RenderError: if its templates make none.
+        """
         public_url = self.config.public_url or claim.context.get(PUBLIC_URL_KEY)
         if public_url is None and draft.credentials is not None:
             raise RenderError("set COURIER_PUBLIC_URL: nothing says where links should lead")

@@ -67,7 +67,7 @@ def prepare(
             answers[claim.id] = Refusal(ADDRESS_TAKEN)
             continue
         minted += others
-        answers[claim.id] = _draft(
+        answers[claim.id] = draft(
             challenge,
             settings,
             claim=claim,
@@ -85,7 +85,7 @@ def prepare(
     return answers
 
 
-def _draft(
+def draft(
     challenge: Challenge,
     settings: Settings,
     *,
@@ -94,6 +94,7 @@ def _draft(
     recipient: str,
     credentials: Credentials,
 ) -> Draft:
+    """What the mail of a challenge is made of."""
     config, kind = settings.config, challenge.purpose.value
     return Draft(
         recipient=recipient,

@@ -89,7 +89,7 @@ def prepare(
     carried = {
         token.message_id: Credentials.of(token.key, token.seed, digits=digits) for token in minted
     }
-    drafts = {claim.id: _draft(challenge, settings, claim, carried.get(claim.id)) for claim in told}
+    drafts = {claim.id: draft(challenge, settings, claim, carried.get(claim.id)) for claim in told}
     return {**drafts, **undone}
 
 
@@ -142,9 +142,10 @@ def _mint(challenge: Challenge, settings: Settings, claim: Claim) -> tokens.NewT
     )
 
 
-def _draft(
+def draft(
     challenge: Challenge, settings: Settings, claim: Claim, credentials: Credentials | None
 ) -> Draft:
+    """What a notice is made of."""
     config = settings.config
     public_url = config.public_url or str(claim.context.get(PUBLIC_URL_KEY, ""))
     path = challenge.link_path(config)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
+import jinja2
 import pytest
 
 from tests.site import Site
@@ -85,6 +86,82 @@ def test_missing_tables(sites: MakeSite) -> None:
     code, output = run(sites(create=False))
     assert 1 == code
     assert "FAILED   tables         Tables that are missing: all 8." in output
+
+
+def put(site: Site, name: str, source: str) -> None:
+    """Put a template of the application's own before one of ours."""
+    with site.app.app_context():
+        present = site.app.jinja_env.loader
+        assert present is not None
+        added = jinja2.DictLoader({name: source})
+        site.app.jinja_env.loader = jinja2.ChoiceLoader([added, present])
+
+
+def templates(site: Site) -> tuple[int, dict[str, str]]:
+    """How the check ends, and its step about templates."""
+    code, output = run(site, "--json")
+    [step] = [step for step in json.loads(output)["steps"] if step["name"] == "templates"]
+    return code, step
+
+
+def test_good_templates(sites: MakeSite) -> None:
+    """Every mail of our own is made, that of a flow which is switched on among them."""
+    (code, step), (_, other) = templates(sites()), templates(sites(COURIER_SIGN_IN=True))
+    assert (0, "ok", "The templates of 7 kinds of mail make mails.") == (
+        code,
+        step["state"],
+        step["words"],
+    )
+    assert "The templates of 8 kinds of mail make mails." == other["words"]
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ("hello", "shows neither {{ link }} nor {{ code }}: whoever gets the mail could not do"),
+        ("hello\n{% if %}", ", line 2: Expected an expression, got 'end of statement block'."),
+        ("{{ context.nothing.here }}", ", line 1: 'context' is undefined."),
+    ],
+)
+@pytest.mark.parametrize("name", ["recovery.txt", "recovery.html", "email_changed.txt"])
+def test_own_template_that_makes_no_mail(site: Site, name: str, source: str, told: str) -> None:
+    """A template of the application's own of which no mail can be made fails the check."""
+    put(site, f"courier/mail/{name}", source)
+    code, step = templates(site)
+    assert (1, "failed") == (code, step["state"])
+    assert step["words"].startswith(f"The template courier/mail/{name}")
+    assert told in step["words"]
+
+
+def test_what_many_templates_share_is_told_once(site: Site) -> None:
+    """A fault in a part that stands in every mail is one sentence."""
+    put(site, "courier/mail/footer.txt", "{{ nobody.name }}")
+    _, step = templates(site)
+    assert "The template courier/mail/footer.txt, line 1: 'nobody' is undefined." == step["words"]
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        (None, "names 'layout.html', and there is no such template."),
+        ("{% if %}", "cannot be used: the template layout.html, line 1: Expected an expression,"),
+    ],
+)
+def test_base_template_that_cannot_be_used(sites: MakeSite, source: str | None, told: str) -> None:
+    """A layout that is missing or cannot be read fails the check: no page of ours opens."""
+    site = sites(COURIER_BASE_TEMPLATE="layout.html")
+    if source is not None:
+        put(site, "layout.html", source)
+    code, step = templates(site)
+    assert (1, "failed") == (code, step["state"])
+    assert step["words"].startswith(f"COURIER_BASE_TEMPLATE {told}")
+
+
+def test_base_template_that_is_there(sites: MakeSite) -> None:
+    """A layout of the application's own that is there is good."""
+    site = sites(COURIER_BASE_TEMPLATE="layout.html")
+    put(site, "layout.html", "{% block courier %}{% endblock %}")
+    assert "ok" == templates(site)[1]["state"]
 
 
 def test_fits_a_terminal(sites: MakeSite) -> None:

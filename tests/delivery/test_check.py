@@ -23,6 +23,7 @@ from flask_courier.core.steps import State, Step
 from flask_courier.delivery import check, check_dns, check_tls
 from flask_courier.delivery.check_smtp import PATIENCE
 from flask_courier.delivery.probe import Certificate
+from flask_courier.flows.samples import samples
 from flask_courier.state import state_of
 from flask_courier.storage import transports, workers
 from tests.databases import every_database
@@ -53,7 +54,7 @@ RECORDS = {
 NOW = datetime(2026, 11, 23, 12, tzinfo=timezone.utc)
 
 ALL = (
-    "configuration", "public_url", "database", "tables", "clock", "worker",
+    "configuration", "public_url", "templates", "database", "tables", "clock", "worker",
     "dns", "tcp", "ehlo", "tls", "auth", "sender", "breaker", "spf", "dmarc", "dkim", "proxy",
 )  # fmt: skip
 
@@ -88,6 +89,8 @@ class Checks:
             state.config,
             state.database,
             name,
+            state.worker_parts("check").preparer,
+            samples(state.flows),
             self.resolver,
             PATIENCE,
         )
@@ -184,7 +187,8 @@ def test_steps_are_told_as_they_come(checks: Checks, mail_server: MailServer) ->
     """Each step is told at once, in the order of the answer."""
     state = state_of(checks.site(mail_server.uri).app)
     told: list[Step] = []
-    subject = check.Subject(state.config, state.database, "name", checks.resolver)
+    preparer, mails = state.worker_parts("check").preparer, samples(state.flows)
+    subject = check.Subject(state.config, state.database, "name", preparer, mails, checks.resolver)
     assert check.steps(subject, told.append) == told
     assert ALL == tuple(step.name for step in told)
 
