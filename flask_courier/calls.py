@@ -29,6 +29,12 @@ from flask_courier.web import browser, guard, language
 
 _HOUR = timedelta(hours=1)
 _DAY = timedelta(days=1)
+#: What callers pass by mistake; never said with its value.
+_NO_ACCOUNTS: tuple[tuple[type, str], ...] = (
+    (str, "text"),
+    (int, "a number"),
+    (type(None), "None"),
+)
 
 
 class Calls:
@@ -46,6 +52,7 @@ class Calls:
 
         :param account_or_email: an account (flushed, so that it has its key), or an address.
         :raises AddressError: if an address is not one.
+        :raises SetupError: if it is neither (None, for instance), or an account without a key.
         """
         # For an address as for an account: a sign-up answers alike whoever has an account already.
         name = browser.name() if has_request_context() else None
@@ -75,7 +82,8 @@ class Calls:
         ``/account/email`` does so by ``@courier.recent_authentication``.
 
         :raises AddressError: if ``new_address`` is not an e-mail address.
-        :raises SetupError: if the account store cannot change addresses.
+        :raises SetupError: if the account store cannot change addresses, or ``account`` is no
+            account, as for :meth:`invite`.
         """
         if not isinstance(current_state().accounts, ChangesAddresses):
             raise SetupError(
@@ -92,6 +100,8 @@ class Calls:
         In ``db.session``'s transaction. An account whose address is verified gets none.
 
         :param account: flushed, so that it has its key.
+        :raises SetupError: if ``account`` is an address, a key or None (look it up first, as in
+            ``db.session.scalar(db.select(User).filter_by(email=address))``), or has no key yet.
         """
         reference, address = _named(account, "invite()")
         _request(INVITATION, _asked(address, account_ref=reference))
@@ -107,6 +117,7 @@ class Calls:
         :param expires: how long it is good, a day at most.
         :param actor: who asked for it, as the log shows it.
         :raises ValueError: if ``expires`` is not between a second and a day.
+        :raises SetupError: if ``account`` is no account, as for :meth:`invite`.
         """
         if not timedelta(seconds=1) <= expires <= _DAY:
             raise ValueError("a recovery link is good for a second at least and a day at most")
@@ -123,6 +134,8 @@ class Calls:
 
         It ends with the password and with the security stamp that the account has now: after a
         recovery, a change of address taken back, "this was not me".
+
+        :raises SetupError: if ``account`` is no account, as for :meth:`invite`.
         """
         _named(account, "session_id()")
         return sessions.name(current_state().flows, account)
@@ -197,7 +210,17 @@ class Calls:
 def _named(account: Any, call: str) -> tuple[str, str]:
     """The reference and the address of an account that has its key."""
     accounts = current_state().accounts
-    reference = accounts.reference(account)
+    try:
+        reference = accounts.reference(account)
+    except (AttributeError, TypeError, LookupError):
+        # What an account is, its store says: text or a number is refused where the store does.
+        what = next((word for kind, word in _NO_ACCOUNTS if isinstance(account, kind)), None)
+        if what is None:
+            raise
+        raise SetupError(
+            f"{call} wants an account, not {what}; look it up first, as in db.session.scalar("
+            "db.select(User).filter_by(email=address)), and see that there is one"
+        ) from None
     if reference in ("", "None"):
         raise SetupError(f"the account has no key yet; call db.session.flush() before {call}")
     return reference, accounts.state(account).address

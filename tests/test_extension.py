@@ -18,11 +18,12 @@ from sqlalchemy import StaticPool
 from sqlalchemy.orm import Mapped, mapped_column
 
 from flask_courier import ConfigError, Courier, SetupError, SQLAlchemyAccounts
+from flask_courier.core.accounts import AccountState
 from flask_courier.core.status import Status
 from flask_courier.testing import form_data
 from tests.delivery.mails import queue_own, queue_recovery, recorded
 from tests.scripted_smtp import scripted_smtp
-from tests.site import PUBLIC_URL, SECRET, SENDER, Site, path_of
+from tests.site import PUBLIC_URL, SECRET, SENDER, RequiredMethods, Site, path_of
 
 MakeSite = Callable[..., Site]
 
@@ -381,6 +382,46 @@ def test_account_without_a_key(site: Site) -> None:
         "the account has no key yet; call db.session.flush() before request_verification()"
         == str(caught.value)
     )
+
+
+@pytest.mark.parametrize(
+    ("call", "given", "what"),
+    [
+        ("request_verification", None, "None"),
+        ("invite", "ada@example.com", "text"),
+        ("invite", 42, "a number"),
+        ("recovery_link", "ada@example.com", "text"),
+        ("session_id", None, "None"),
+        ("request_email_change", "ada@example.com", "text"),
+    ],
+)
+def test_no_account(site: Site, call: str, given: object, what: str) -> None:
+    """What is no account is refused in words that say how to come by one, and repeat nothing."""
+    rest = ["new@example.com"] if call == "request_email_change" else []
+    with site.app.app_context(), pytest.raises(SetupError) as caught:
+        getattr(site.courier, call)(given, *rest)
+    assert (
+        f"{call}() wants an account, not {what}; look it up first, as in db.session.scalar("
+        "db.select(User).filter_by(email=address)), and see that there is one" == str(caught.value)
+    )
+
+
+def test_account_that_is_text(sites: MakeSite) -> None:
+    """What an account is, its store says: it may be text."""
+
+    class Names(RequiredMethods):
+        """A store whose accounts are addresses."""
+
+        def __init__(self, model: type[Any]) -> None:
+            super().__init__(model)
+            self.reference = lambda account: f"name-{account}"
+            self.state = lambda account: AccountState(account, active=True, verified=False)
+
+    site = sites(accounts=Names)
+    with site.app.app_context():
+        site.courier.invite("ada@example.com")
+        site.db.session.commit()
+    assert ["name-ada@example.com"] == [row["account_ref"] for row in site.rows("courier_message")]
 
 
 def test_no_public_url_outside_a_request(sites: MakeSite) -> None:
