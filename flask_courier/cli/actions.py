@@ -14,7 +14,7 @@ from flask_courier.core.actions import WHY_NOT, Action
 from flask_courier.flows import desk
 from flask_courier.flows.desk import Answer
 from flask_courier.state import current_state
-from flask_courier.storage.uow import Database
+from flask_courier.storage.uow import Database, Session
 
 _IDS = click.argument("message_ids", type=click.UUID, metavar="ID...", nargs=-1, required=True)
 _JSON = "Print a JSON array: for each ID whether it was done, why not, and the new message's id."
@@ -70,26 +70,38 @@ def _each(
     database, actor = quiet_database(), output.operator()
     answers: list[Answer] = []
     for message_id in dict.fromkeys(message_ids):
-        # Bound now: a closure would see the next ID.
-        answers.append(
-            database.transact(
-                lambda session, this=message_id: desk.act(  # type: ignore[misc]
-                    session, action, this, actor=actor, key=key
-                )
-            )
-        )
+        answer, was_done = _act(database, action, message_id, actor=actor, key=key)
+        answers.append(answer)
         if not as_json:
-            _tell(action, answers[-1])
+            _tell(action, answer, was_done=was_done)
     if as_json:
         output.echo_json(answers)
     if not all(answer.done for answer in answers):
         click.get_current_context().exit(NOT_POSSIBLE)
 
 
-def _tell(action: Action, answer: Answer) -> None:
+def _act(
+    database: Database, action: Action, message_id: uuid.UUID, *, actor: str, key: str | None
+) -> tuple[Answer, bool]:
+    """What became of it, and whether ``key`` had it done before."""
+
+    def work(session: Session) -> Answer:
+        return desk.act(session, action, message_id, actor=actor, key=key)
+
+    def count(session: Session) -> int:
+        return desk.times_resent(session, [message_id])[message_id]
+
+    if key is None:
+        return database.transact(work), False
+    before = database.transact(count)
+    return database.transact(lambda session: (work(session), count(session) == before))
+
+
+def _tell(action: Action, answer: Answer, *, was_done: bool) -> None:
     if answer.why_not is not None:
         click.echo(f"{answer.id}  not possible: {WHY_NOT[action][answer.why_not]}", err=True)
     elif answer.new_id is not None:
-        click.echo(f"{answer.id}  queued anew as {answer.new_id}")
+        words = "was already resent as" if was_done else "queued anew as"
+        click.echo(f"{answer.id}  {words} {answer.new_id}")
     else:
         click.echo(f"{answer.id}  {'cancelled' if action is Action.CANCEL else 'queued again'}")

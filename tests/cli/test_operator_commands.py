@@ -83,6 +83,15 @@ def test_resend_with_a_key_is_done_once(site: Site) -> None:
     assert 2 == len(states(site))
 
 
+def test_resend_with_a_key_says_that_it_was_done(site: Site) -> None:
+    """The second run with a key does not say that it has queued anything."""
+    message_id = message_in(site, "sent")
+    (_, first), (_, second) = (run(site, "resend", message_id, "--key", "k") for _ in range(2))
+    new_id = first.split()[-1]
+    assert f"{message_id}  queued anew as {new_id}\n" == first
+    assert f"{message_id}  was already resent as {new_id}\n" == second
+
+
 def test_key_goes_with_one_id(site: Site) -> None:
     """A key for several IDs is a wrong command line."""
     code, output = run(site, "resend", NOBODY, uuid.UUID(int=8), "--key", "k")
