@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from typing import Any, Protocol, cast
 
@@ -172,23 +172,33 @@ def impatient(session: Session) -> Iterator[None]:
     Whoever holds them may be a migration of the application's, or somebody's open console. SQLite
     has one lock for all, and a time of its driver's for it.
     """
-    connection, name = session.connection(), session.connection().dialect.name
-    if name == "postgresql":
+    connection = session.connection()
+    if connection.dialect.name == "postgresql":
         connection.execute(sa.text("SET LOCAL lock_timeout TO '1s'"))
         yield
     elif is_mysql(connection.dialect):
         # It has no such thing for a transaction alone, and the connection is the application's.
-        usual = connection.execute(sa.text("SELECT @@innodb_lock_wait_timeout")).scalar_one()
-        connection.execute(sa.text("SET innodb_lock_wait_timeout = 1"))
+        usual = connection.execute(sa.text(_MYSQL_PATIENCE)).one()
+        driver = cast("Any", connection.connection.dbapi_connection)
+        _set_patience(driver, 1, 1)
         try:
             yield
         finally:
-            if not connection.invalidated:
-                connection.execute(
-                    sa.text("SET innodb_lock_wait_timeout = :usual"), {"usual": usual}
-                )
+            # On the driver's: whoever reads accounts may have ended the transaction. A connection
+            # that is gone has taken its settings along.
+            with suppress(Exception):
+                _set_patience(driver, *usual)
     else:
         yield
+
+
+#: For rows, and for tables, which a migration locks.
+_MYSQL_PATIENCE = "SELECT @@innodb_lock_wait_timeout, @@lock_wait_timeout"
+
+
+def _set_patience(driver: Any, rows: int, tables: int) -> None:
+    with closing(driver.cursor()) as cursor:
+        cursor.execute(f"SET innodb_lock_wait_timeout = {rows:d}, lock_wait_timeout = {tables:d}")
 
 
 def insert_if_absent(session: Session, table: type[Any], values: Mapping[str, Any]) -> None:
