@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jinja2
 import pytest
@@ -123,6 +123,23 @@ def test_endless_subject() -> None:
 SECRET = "ada@example.com"
 
 
+class Person:
+    """What a context may hold."""
+
+    def __repr__(self) -> str:
+        return f"<Person {SECRET}>"
+
+
+def raising(value: str) -> NoReturn:
+    """What applications give their templates, for cases that cannot be."""
+    raise jinja2.TemplateRuntimeError(f"'{value}' is undefined in m.txt")
+
+
+def reading(value: str) -> str:
+    """What renders a template of its own."""
+    return jinja2.Environment(autoescape=True).from_string(f"{{% {value} %}}").render()
+
+
 def failed(source: str, part: str = "m.txt", **context: Any) -> str:
     """What is said of ``m`` with this source."""
     own = {"m.txt": "", "m.html": "", "parent.txt": "\n\n{{ nobody.name }}", part: source}
@@ -131,8 +148,9 @@ def failed(source: str, part: str = "m.txt", **context: Any) -> str:
         autoescape=jinja2.select_autoescape(),
         undefined=jinja2.StrictUndefined,
     )
+    values = {"name": "Ada", "raising": raising, "reading": reading, **context}
     with pytest.raises(TemplateFailed) as caught:
-        render(environment, "m", {"name": "Ada", **context}, words=WORDS)
+        render(environment, "m", values, words=WORDS)
     return str(caught.value)
 
 
@@ -185,10 +203,14 @@ def test_template_that_is_no_text(tmp_path: Path) -> None:
         ("{% include value %}", SECRET),
         ("{{ value / 2 }}", SECRET),
         ("{{ value.x.y }}", {"x y object": SECRET}),
+        ("{{ {}[value].x }}", Person()),
+        ("{{ raising(value) }}", SECRET),
+        ("{{ raising(value).x }}", SECRET),
+        ("{{ reading(value) }}", SECRET),
     ],
 )
 def test_template_that_raises_names_no_value(source: str, value: Any) -> None:
-    """No value of the context is said, whatever is raised over it."""
+    """No value of the context is said, whatever is raised over it, and by whom."""
     said = failed(source, value=value)
     assert said.startswith("the template m.txt, line 1: ")
     assert not any(word in said for word in ("@", "neil", "48151623"))
