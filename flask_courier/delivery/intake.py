@@ -220,13 +220,8 @@ class Intake:
         if suspects and alone:
             outbox.give_back(session, [*suspects[1:], *kept])
             return _Sorted(suspects[:1], settled, suspects=True)
-        if apart is not None:
-            for claim in suspects:
-                # As it was: nothing has come of it since its last worker was gone.
-                outbox.release(session, claim, reason="lease_expired", delay=apart, counts=False)
-            return _Sorted(kept, settled, suspects=False)
-        outbox.give_back(session, suspects)
-        return _Sorted(kept, settled, suspects=bool(suspects))
+        outbox.give_back(session, suspects, delay=apart)
+        return _Sorted(kept, settled, suspects=bool(suspects) and apart is None)
 
     def _prepare(self, claims: list[Claim], settled: Counter[Status], now: float) -> Taken:
         taken = Taken([], len(claims), settled, now)

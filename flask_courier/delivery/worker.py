@@ -84,7 +84,6 @@ class Worker:
         self._woken = asyncio.Event()
         self._stopping = False
         self._blocked = False
-        # For messages that may be what their last workers died of.
         self._solitude = Solitude(self._hands, self._carrier.put_back)
         self._shortest = _MOMENT
         #: Asked whether every commit wakes this worker.
@@ -175,7 +174,8 @@ class Worker:
         return None
 
     def _begin(self, taken: Taken) -> None:
-        self._turn += taken.claimed
+        # Whoever is taken alone would else meet the same turn, and perhaps never be its lane's.
+        self._turn += taken.claimed + taken.suspects
         if taken.claimed:
             self._shortest = _MOMENT
         self.outcomes += taken.settled

@@ -60,7 +60,7 @@ def test_reported_claims_are_no_poison(site: Site, ledger: Ledger, intake: Intak
 def suspect_and_another(site: Site) -> tuple[Any, Any]:
     """Queue a message that two claims never reported on, and one that was never claimed."""
     queue_own(site)
-    update(site, "courier_message", claims=2)
+    update(site, "courier_message", claims=2, reason="failed")
     [suspect] = site.rows("courier_message")
     queue_own(site)
     [other] = [one["id"] for one in site.rows("courier_message") if one["id"] != suspect["id"]]
@@ -81,7 +81,8 @@ def test_suspect_is_put_off(site: Site, ledger: Ledger, intake: Intake) -> None:
     suspect, other = suspect_and_another(site)
     taken = intake.take(10, 0, apart=timedelta(seconds=60))
     assert ([other], False) == ([one.claim.id for one in taken.parcels], taken.suspects)
-    assert ("queued", 2) == ((left := row(ledger.database, suspect)).status, left.claims)
+    left = row(ledger.database, suspect)
+    assert ("queued", "failed", 2) == (left.status, left.reason, left.claims)
     due = intake.outlook().due
     assert due is not None
     assert 0 < due <= 60

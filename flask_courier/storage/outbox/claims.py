@@ -194,18 +194,21 @@ def hold(session: Session, claims: Sequence[Claim], *, lease: timedelta) -> list
     return [claim for claim in claims if claim.key in keys]
 
 
-def give_back(session: Session, claims: Collection[Claim]) -> None:
-    """Put claims back as they were before, due at once: nothing was tried."""
+def give_back(
+    session: Session, claims: Collection[Claim], *, delay: timedelta | None = None
+) -> None:
+    """Put claims back as they were before: nothing was tried.
+
+    :param delay: when they are due again; None for at once.
+    """
     if not claims:
         return
-    statement = (
-        sa.update(Message)
-        .where(held_of(claims))
-        .values(
-            status=advance(Status.PROCESSING, Status.QUEUED).value,
-            claims=Message.claims - 1,
-            lease_token=None,
-            lease_until=None,
-        )
-    )
-    run(session, statement)
+    values: dict[str, Any] = {
+        "status": advance(Status.PROCESSING, Status.QUEUED).value,
+        "claims": Message.claims - 1,
+        "lease_token": None,
+        "lease_until": None,
+    }
+    if delay is not None:
+        values["next_attempt_at"] = db_time(delay)
+    run(session, sa.update(Message).where(held_of(claims)).values(values))
