@@ -291,7 +291,7 @@ def test_csv_is_read_as_it_was_written(texts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
-@given(texts=st.lists(TEXT, min_size=1, max_size=5))
+@given(texts=st.lists(TEXT | st.text(';\t"=,a\n'), min_size=1, max_size=5))
 def test_no_cell_begins_a_formula(separator: str, texts: list[str]) -> None:
     """No cell begins with what a spreadsheet calculates, whatever it takes for the separator."""
     rows = [dict.fromkeys(representation.FIELDS) | {"subject": text} for text in texts]

@@ -30,7 +30,7 @@ BATCH = 500
 #: forms that East Asian ones take for the same.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 #: Where a spreadsheet that splits at semicolons begins another cell, whatever is in quotes.
-_BREAK = re.compile("(?<=[;\t\r\n])(?=[-=+@\0\uff1d\uff0b\uff0d\uff20])")
+_BREAK = re.compile('([;\t\r\n]"*)(?=[-=+@\0\uff1d\uff0b\uff0d\uff20])')
 
 Rows = Sequence[dict[str, Any]]
 
@@ -133,7 +133,7 @@ def _cell(value: Any) -> Any:
     """``value`` as text that no spreadsheet calculates; numbers stay numbers."""
     if not isinstance(value, str):
         return value
-    text = _BREAK.sub("'", value)
+    text = _BREAK.sub(r"\1'", value)
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
