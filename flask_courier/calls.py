@@ -32,7 +32,9 @@ _DAY = timedelta(days=1)
 #: What callers pass by mistake; never said with its value.
 _NO_ACCOUNTS: tuple[tuple[type, str], ...] = (
     (str, "text"),
+    (bytes, "bytes"),
     (int, "a number"),
+    (uuid.UUID, "a key"),
     (type(None), "None"),
 )
 

@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import sys
 import textwrap
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -390,6 +391,7 @@ def test_account_without_a_key(site: Site) -> None:
         ("request_verification", None, "None"),
         ("invite", "ada@example.com", "text"),
         ("invite", 42, "a number"),
+        ("invite", uuid.UUID(int=7), "a key"),
         ("recovery_link", "ada@example.com", "text"),
         ("session_id", None, "None"),
         ("request_email_change", "ada@example.com", "text"),

@@ -39,7 +39,7 @@ def _base_template(environment: jinja2.Environment, name: str | None) -> list[st
         environment.get_template(name)
     except jinja2.TemplateNotFound:
         return [f"COURIER_BASE_TEMPLATE names {name!r}, and there is no such template."]
-    except (jinja2.TemplateError, ValueError, OSError) as error:
+    except Exception as error:  # noqa: BLE001 - a loader may raise anything
         return [
             _sentence(f"COURIER_BASE_TEMPLATE cannot be used: {failure(environment, name, error)}")
         ]

@@ -90,10 +90,14 @@ def test_missing_tables(sites: MakeSite) -> None:
 
 def put(site: Site, name: str, source: str) -> None:
     """Put a template of the application's own before one of ours."""
+    put_loader(site, jinja2.DictLoader({name: source}))
+
+
+def put_loader(site: Site, added: jinja2.BaseLoader) -> None:
+    """Let a loader of the application's own come before the others."""
     with site.app.app_context():
         present = site.app.jinja_env.loader
         assert present is not None
-        added = jinja2.DictLoader({name: source})
         site.app.jinja_env.loader = jinja2.ChoiceLoader([added, present])
 
 
@@ -155,6 +159,20 @@ def test_base_template_that_cannot_be_used(sites: MakeSite, source: str | None, 
     code, step = templates(site)
     assert (1, "failed") == (code, step["state"])
     assert step["words"].startswith(f"COURIER_BASE_TEMPLATE {told}")
+
+
+def test_loader_that_raises(sites: MakeSite) -> None:
+    """A loader of the application's own that raises is told of with the type of its error."""
+    site = sites(COURIER_BASE_TEMPLATE="layout.html")
+
+    def load(name: str) -> None:
+        if name == "layout.html":
+            raise LookupError(name)
+
+    put_loader(site, jinja2.FunctionLoader(load))
+    code, step = templates(site)
+    told = "COURIER_BASE_TEMPLATE cannot be used: the template layout.html: LookupError."
+    assert (1, told) == (code, step["words"])
 
 
 def test_base_template_that_is_there(sites: MakeSite) -> None:
