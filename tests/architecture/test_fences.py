@@ -28,12 +28,13 @@ DOOR = "'''Say.'''\nfrom flask_courier.cli.group import name\n__all__ = ['name']
 #: nothing and needs no leave.
 BROAD_EXCEPTS = {
     "flask_courier/delivery/carrier.py": "one message may raise anything; the others go on",
+    "flask_courier/delivery/check_templates.py": "a loader may raise anything; the check says what",
     "flask_courier/delivery/housekeeper.py": "the next round, or a lease, makes good what fails",
     "flask_courier/delivery/intake.py": "one message may raise anything; the others go on",
     "flask_courier/delivery/listener.py": "hooks of the host's engine may raise anything",
     "flask_courier/delivery/pool.py": "a mail that is announced may raise anything in its own turn",
     "flask_courier/delivery/recorder.py": "a result outlives whatever the database says to it",
-    "flask_courier/delivery/render.py": "a template may raise anything, and Jinja raises it again",
+    "flask_courier/delivery/render.py": "a template may raise anything, and is told of",
     "flask_courier/delivery/thread.py": "it hands what a job raised to whoever awaits the job",
     "flask_courier/delivery/worker.py": "it outlives whatever one message or one claim does",
     "flask_courier/web/challenge.py": "a receiver of the host may raise anything; the flow is done",
