@@ -7,16 +7,27 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
+import jinja2
 import pytest
 
 from flask_courier.delivery import solitude
 from flask_courier.delivery.clock import lease_clock
 from flask_courier.delivery.hands import Hands
 from flask_courier.delivery.solitude import Solitude
+from flask_courier.delivery.worker import Worker
+from flask_courier.state import state_of
 from flask_courier.testing import HOLD, FaultServer
-from tests.delivery.mails import eventually
+from tests.delivery.mails import eventually, make_due
 from tests.delivery.parcels import make_parcel
-from tests.faults.scene import at_work, messages, queue, queue_recoveries, wait_until
+from tests.faults.scene import (
+    TEMPLATES,
+    addresses,
+    at_work,
+    messages,
+    queue,
+    queue_recoveries,
+    wait_until,
+)
 from tests.observation import statements
 from tests.site import Site
 
@@ -155,3 +166,50 @@ def test_patience_lasts() -> None:
     hands = holding(started=False)
     made = checked(hands)
     assert (True, None, 1) == (made.is_wanted, made.apart, hands.ready)
+
+
+def looks(site: Site, count: int, *, turn: int) -> Iterator[list[str]]:
+    """Whose mail each of so many looks brings; mail is on the wire until the worker waits for it.
+
+    :param turn: how many messages were claimed before.
+    """
+    worker = Worker(state_of(site.app).worker_parts("test"), in_this_thread)
+    worker._turn = turn
+    hands = worker._hands
+    for _ in range(count):
+        look = worker._next_look()
+        if look is None:
+            for claim in hands.claims:
+                hands.drop(claim)
+            continue
+        taken = look()
+        assert taken is not None
+        worker._begin(taken)
+        while hands.next() is not None:
+            pass
+        yield [parcel.recipient for parcel in taken.parcels]
+
+
+async def in_this_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Database work where it is asked for."""
+    return function(*arguments)
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_suspect_behind_account_mail_has_its_turn(sites: MakeSite, turn: int) -> None:
+    """A notice that must go alone goes, however much account mail comes, and whenever it came."""
+    site = sites(COURIER_SMTP_CONNECTIONS=1)
+    present = site.app.jinja_env.loader
+    assert present is not None
+    site.app.jinja_env.loader = jinja2.ChoiceLoader([jinja2.DictLoader(TEMPLATES), present])
+    queue(site, [SLOW])
+
+    async def work() -> list[list[str]]:
+        found = looks(site, 30, turn=turn)
+        assert [SLOW] == next(found)
+        queue_suspect(site)
+        queue_recoveries(site, addresses(120))
+        make_due(site)
+        return list(found)
+
+    assert [SUSPECT] in asyncio.run(work())
