@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from flask_courier import SQLAlchemyAccounts
 from flask_courier.core.accounts import AccountState
 from flask_courier.core.causes import CAUSES
+from flask_courier.delivery.ledger import POISON_CLAIMS
 from tests.databases import IMPATIENT, every_database, locked
 from tests.delivery.mails import (
     LONG_AGO,
@@ -483,6 +484,17 @@ def test_drain_of_a_locked_database_raises(sites: MakeSite) -> None:
     with locked(site.url), pytest.raises(Exception) as caught:  # noqa: PT011
         site.deliver()
     assert "Conflict" == type(caught.value).__name__
+
+
+def test_drain_goes_on_behind_mail_that_is_given_up(sites: MakeSite) -> None:
+    """A look that brings nothing but poison is not the last one."""
+    with scripted_smtp() as server:
+        site = site_at(sites, server, COURIER_SMTP_CONNECTIONS=1)
+        for number in range(8):
+            queue_own(site, f"poison{number}@example.com")
+        update(site, "courier_message", claims=POISON_CLAIMS, next_attempt_at=LONG_AGO)
+        queue_own(site)
+        assert {"abandoned": 8, "sent": 1} == site.deliver()
 
 
 def test_one_connection_takes_all(sites: MakeSite) -> None:
